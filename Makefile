@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+# Written only after a complete install, so an interrupted one is repeated.
+READY := .venv/.ready
+
+.PHONY: help setup check test lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {v.major}.{v.minor}: name another with `make PYTHON=python3.13 ...`")'
+	@echo "setting up .venv (once)"
+	@rm -f $(READY)
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $(READY)
+
+setup: $(READY) ## make .venv from the locked requirements (every target does it when needed)
+
+check: $(READY) ## formatting, lint and types
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/basedpyright
+
+test: $(READY) ## every test this machine can run; says what it skipped and why
+	@$(BIN)/pytest
+
+lock: $(READY) ## resolve the dependencies of pyproject.toml again and pin them by hash
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove .venv and everything built
+	@rm -rf .venv build .pytest_cache .ruff_cache .hypothesis
