@@ -11,17 +11,21 @@ from typing import Any
 
 def caller_of(principal_arn: str) -> str:
     """What `stable_caller` yields for every request of this IAM role or user."""
-    prefix, _, resource = principal_arn.rpartition(":")
+    *account, resource = principal_arn.split(":", 5)  # a path may hold colons
     kind, _, path = resource.partition("/")
     if kind != "role":
         return principal_arn
-    return f"{prefix.replace(':iam:', ':sts:', 1)}:assumed-role/{path.rpartition('/')[2]}"
+    session_of = f"assumed-role/{path.rpartition('/')[2]}"
+    return ":".join([*("sts" if part == "iam" else part for part in account), session_of])
 
 
 def stable_caller(user_arn: str) -> str:
     """The caller without its session, so that two sessions of a role are one caller."""
-    head, _, session = user_arn.rpartition("/")
-    return head if ":assumed-role/" in head and session else user_arn
+    match user_arn.split(":", 5)[-1].split("/"):
+        case ["assumed-role", _, session] if session:
+            return user_arn.removesuffix(f"/{session}")
+        case _:
+            return user_arn
 
 
 def caller_pattern(principal_arn: str) -> list[Any]:

@@ -1,3 +1,4 @@
+// The Pulumi CLI as a Go tool. `python -m engine` builds it and reads its version here.
 module event-gateway/engine/cli
 
 go 1.25.11
@@ -281,4 +282,5 @@ require (
 	lukechampine.com/frand v1.5.1 // indirect
 )
 
+// The CLI's own replace: Go ignores those of dependencies, so whoever builds it must repeat it.
 replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e

@@ -1,3 +1,4 @@
+// The Python language host as a Go tool: v3.79.0 is the last SDK module that contains it.
 module event-gateway/engine/language
 
 go 1.24

@@ -1,0 +1,129 @@
+"""A Lambda function with its role and its log group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_aws as aws
+
+from components.bundle import bundle
+from components.grants import ServiceRole, allow
+from components.queue import DeadLetterQueue
+from components.scope import Scope
+
+# Lambda's own maxima for asynchronous invocations: two retries after the first try, within six hours.
+_ASYNC_RETRIES = 2
+_ASYNC_AGE_SECONDS = 6 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What all functions of a stack have in common."""
+
+    runtime: str
+    log_retention_days: int
+    reserved_concurrency: int | None
+    """Per function; None leaves the account's shared pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionArgs:
+    """`entry` is the module of `handlers/` that defines `handler`; `role` names the function within the stack."""
+
+    scope: Scope
+    compute: Compute
+    entry: str
+    role: str
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    memory_mib: int = 512
+    timeout_seconds: int = 10
+
+
+class Function(pulumi.ComponentResource):
+    """Runs one handler with the rights that others grant its `role`, and can otherwise only log and trace."""
+
+    arn: pulumi.Output[str]
+    name: pulumi.Output[str]
+    role: ServiceRole
+
+    def __init__(self, name: str, args: FunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("event-gateway:components:Function", name, None, opts)
+        scope, compute = args.scope, args.compute
+        child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
+        physical_name = scope.name(args.role)
+        self.known_arn = scope.function_arn(args.role)
+        # Lambda documents no condition key for this trust; its roles are told apart by iam:PassRole.
+        self.role = ServiceRole(
+            name,
+            service="lambda.amazonaws.com",
+            physical_name=physical_name,
+            known_arn=scope.role_arn(args.role),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        log_group = aws.cloudwatch.LogGroup(
+            name, name=f"/aws/lambda/{physical_name}", retention_in_days=compute.log_retention_days, opts=child
+        )
+        self.role.may(
+            "writes-its-logs",
+            allow(
+                "logs:CreateLogStream",
+                "logs:PutLogEvents",
+                on=scope.arn("logs", f"log-group:/aws/lambda/{physical_name}:*"),
+            ),
+        )
+        # Neither action knows resources: the service authorization reference of X-Ray allows "*" only.
+        self.role.may("traces", allow("xray:PutTraceSegments", "xray:PutTelemetryRecords", on="*"))
+        package = bundle(args.entry, compute.runtime)
+        self._function = aws.lambda_.Function(
+            name,
+            name=physical_name,
+            role=self.role.arn,
+            runtime=compute.runtime,
+            architectures=["arm64"],
+            handler=f"handlers.{args.entry}.handler",
+            code=pulumi.FileArchive(package.path),
+            source_code_hash=package.sha256,
+            memory_size=args.memory_mib,
+            timeout=args.timeout_seconds,
+            reserved_concurrent_executions=compute.reserved_concurrency,
+            environment={
+                "variables": {
+                    "POWERTOOLS_SERVICE_NAME": physical_name,
+                    "POWERTOOLS_METRICS_NAMESPACE": scope.project,
+                    **args.environment,
+                }
+            },
+            tracing_config={"mode": "Active"},
+            logging_config={"log_format": "JSON", "log_group": log_group.name},
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=self.role.grants)),
+        )
+        self._name, self._account = name, scope.account
+        self.arn, self.name = self._function.arn, self._function.name
+        self.register_outputs({"arn": self.arn, "name": self.name})
+
+    def grant_invoke(self, name: str, *, service: str, source_arn: pulumi.Input[str]) -> aws.lambda_.Permission:
+        """May invoke this function: `service`, on behalf of the one source with this ARN in this account."""
+        return aws.lambda_.Permission(
+            name,
+            action="lambda:InvokeFunction",
+            function=self.name,
+            principal=service,
+            source_arn=source_arn,
+            source_account=self._account,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+
+    def send_failures_to(self, queue: DeadLetterQueue) -> aws.lambda_.FunctionEventInvokeConfig:
+        """Retry a failed event twice within six hours, then put it into `queue` with the reason."""
+        queue.grant_send(self.role, "reports-its-failures")
+        return aws.lambda_.FunctionEventInvokeConfig(
+            self._name,
+            function_name=self.name,
+            maximum_retry_attempts=_ASYNC_RETRIES,
+            maximum_event_age_in_seconds=_ASYNC_AGE_SECONDS,
+            destination_config={"on_failure": {"destination": queue.arn}},
+            # Lambda refuses a destination that the function's role may not write to.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self.role.grants),
+        )

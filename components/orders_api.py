@@ -1,0 +1,235 @@
+"""The REST API: clients place and read orders through a function, carriers put confirmations straight onto the bus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+import contracts
+from components.function import Compute, Function, FunctionArgs
+from components.grants import ServiceRole, Statement, allow, document
+from components.orders_bus import OrdersBus
+from components.orders_store import OrdersStore
+from components.scope import Scope
+
+_STAGE = "v1"
+# What an operator needs to find a request again: who, what, how it ended and in whose part. No headers, no bodies.
+_ACCESS_LOG = {
+    "requestId": "$context.requestId",
+    "requestTime": "$context.requestTime",
+    "caller": "$context.identity.userArn",
+    "sourceIp": "$context.identity.sourceIp",
+    "method": "$context.httpMethod",
+    "resource": "$context.resourcePath",
+    "path": "$context.path",
+    "status": "$context.status",
+    "integrationStatus": "$context.integration.status",
+    "latencyMs": "$context.responseLatency",
+    "error": "$context.error.message",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throttle:
+    """Requests per second and burst that one route of the stage takes, over all callers."""
+
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdersApiArgs:
+    scope: Scope
+    compute: Compute
+    store: OrdersStore
+    bus: OrdersBus
+    clients: list[str]
+    """ARNs of the IAM principals that may place orders and read their own."""
+    carriers: list[str]
+    """Names that an order may choose; the first is the default."""
+    confirmers: list[str]
+    """ARNs of the IAM principals that may confirm shipments."""
+    throttle: Throttle
+    manage_account: bool
+    """Set the region's one API Gateway logging role; false where something else in the account owns it."""
+
+
+class OrdersApi(pulumi.ComponentResource):
+    """Takes SigV4-signed requests of listed principals, and refuses everybody else, whatever their own policies say.
+
+    A 201 means that the order is stored, a 202 that the confirmation is on the bus.
+    """
+
+    url: pulumi.Output[str]
+    role: ServiceRole
+    """The role in which API Gateway puts confirmations onto the bus."""
+
+    def __init__(self, name: str, args: OrdersApiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("event-gateway:components:OrdersApi", name, None, opts)
+        scope = self._scope = args.scope
+        child = pulumi.ResourceOptions(parent=self)
+        fixed_name = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
+
+        orders = Function(
+            name,
+            FunctionArgs(
+                scope=scope,
+                compute=args.compute,
+                entry="orders_api",
+                role="orders-api",
+                environment={"TABLE_NAME": args.store.table_name, "CARRIERS": json.dumps(args.carriers)},
+            ),
+            child,
+        )
+        args.store.grant_create(orders.role)
+        args.store.grant_read(orders.role)
+
+        # No condition on the API: AWS documents none for this trust, and the grant below is narrow enough.
+        self.role = ServiceRole(
+            f"{name}-put-events",
+            service="apigateway.amazonaws.com",
+            physical_name=scope.name("orders-api-put-events"),
+            known_arn=scope.role_arn("orders-api-put-events"),
+            opts=child,
+        )
+        args.bus.grant_put(self.role, "emits-confirmations", only=contracts.ORDER_SHIPPED)
+
+        body = json.dumps(
+            contracts.openapi(
+                title=scope.name("orders-api"),
+                region=scope.region,
+                partition=scope.partition,
+                bus_name=args.bus.known_name,
+                orders_function_arn=orders.known_arn,
+                put_events_role_arn=self.role.known_arn,
+                carriers=args.carriers,
+                resource_policy=_resource_policy(args.clients, args.confirmers),
+            )
+        )
+        api = aws.apigateway.RestApi(
+            name,
+            name=scope.name("orders-api"),
+            body=body,
+            endpoint_configuration={"types": "REGIONAL"},
+            # The body is the whole truth: what it no longer holds is removed.
+            put_rest_api_mode="overwrite",
+            fail_on_warnings=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self.role.grants),
+        )
+        deployment = aws.apigateway.Deployment(
+            name,
+            rest_api=api.id,
+            # A stage serves the API as it was when deployed: a new body is a new deployment.
+            triggers={"body": hashlib.sha256(body.encode()).hexdigest()},
+            opts=child,
+        )
+        access_log = aws.cloudwatch.LogGroup(
+            name,
+            name=f"/aws/apigateway/{scope.name('orders-api')}",
+            retention_in_days=args.compute.log_retention_days,
+            opts=fixed_name,
+        )
+        stage = aws.apigateway.Stage(
+            name,
+            rest_api=api.id,
+            deployment=deployment.id,
+            stage_name=_STAGE,
+            xray_tracing_enabled=True,
+            access_log_settings={"destination_arn": access_log.arn, "format": json.dumps(_ACCESS_LOG)},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,
+                depends_on=[self._account_logging(name)] if args.manage_account else [],
+            ),
+        )
+        aws.apigateway.MethodSettings(
+            name,
+            rest_api=api.id,
+            stage_name=stage.stage_name,
+            method_path="*/*",
+            settings={
+                "throttling_rate_limit": args.throttle.rate,
+                "throttling_burst_limit": args.throttle.burst,
+                "logging_level": "ERROR",
+                "data_trace_enabled": False,
+                "metrics_enabled": True,
+            },
+            opts=child,
+        )
+        for route, method, path in (("places", "POST", "/orders"), ("reads", "GET", "/orders/*")):
+            orders.grant_invoke(
+                f"{name}-{route}-orders",
+                service="apigateway.amazonaws.com",
+                source_arn=pulumi.Output.concat(api.execution_arn, f"/{_STAGE}/{method}{path}"),
+            )
+        self._execution_arn = api.execution_arn
+        self.url = stage.invoke_url
+        self.register_outputs({"url": self.url})
+
+    def grant_confirm(self, role: ServiceRole) -> None:
+        """May call `POST /confirm-shipment`; a principal of this account needs it beside its place in `confirmers`."""
+        confirm = self._execution_arn.apply(
+            lambda arn: allow("execute-api:Invoke", on=f"{arn}/{_STAGE}/POST/confirm-shipment")
+        )
+        role.may("confirms-shipments", confirm)
+
+    def _account_logging(self, name: str) -> pulumi.Resource:
+        role = ServiceRole(
+            f"{name}-account-logs",
+            service="apigateway.amazonaws.com",
+            physical_name=self._scope.name("api-gateway-logs"),
+            known_arn=self._scope.role_arn("api-gateway-logs"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        # The role serves every API of the region, whose groups API Gateway names itself; the actions are those of the
+        # managed policy AmazonAPIGatewayPushToCloudWatchLogs, less the ones that read.
+        role.may(
+            "writes-api-logs",
+            allow(
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogGroups",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+                on=self._scope.arn("logs", "*"),
+            ),
+        )
+        return aws.apigateway.Account(
+            name,
+            cloudwatch_role_arn=role.arn,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=role.grants),
+        )
+
+
+def _resource_policy(clients: list[str], confirmers: list[str]) -> dict[str, Any]:
+    """Who may call which route. Within one account an identity's own Allow is enough, so the refusal is explicit."""
+    orders = [f"execute-api:/{_STAGE}/POST/orders", f"execute-api:/{_STAGE}/GET/orders/*"]
+    confirm = [f"execute-api:/{_STAGE}/POST/confirm-shipment"]
+    return document(*_only("Clients", clients, orders), *_only("Carriers", confirmers, confirm))
+
+
+def _only(label: str, principals: list[str], resources: list[str]) -> tuple[Statement, Statement]:
+    # A condition and not a Principal: API Gateway refuses a policy that names a role which does not exist (yet).
+    return (
+        {
+            "Sid": f"{label}May",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "execute-api:Invoke",
+            "Resource": resources,
+            "Condition": {"StringEquals": {"aws:PrincipalArn": principals}},
+        },
+        {
+            "Sid": f"Only{label}May",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "execute-api:Invoke",
+            "Resource": resources,
+            "Condition": {"StringNotEquals": {"aws:PrincipalArn": principals}},
+        },
+    )
