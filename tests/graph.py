@@ -51,7 +51,6 @@ class Graph:
     """Everything one run of a program registered."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
-    exports: dict[str, Any] = field(default_factory=dict)
 
     def of(self, kind: type | str) -> list[Node]:
         token = kind if isinstance(kind, str) else kind.pulumi_type  # type: ignore[attr-defined]
@@ -203,11 +202,6 @@ class _Monitor(mocks.MockMonitor):
         )
         return response
 
-    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the engine's name
-        if "pulumi:pulumi:Stack" in request.urn:
-            self._graph.exports.update(json_format.MessageToDict(request.outputs))
-        return super().RegisterResourceOutputs(request)
-
 
 def record(build: Callable[[], Any], *, stack: str = "dev", preview: bool = False) -> Graph:
     """Run `build` under mocks and return what it registered; an error in any output fails the recording."""
@@ -224,8 +218,9 @@ def configure(stack: str, changes: dict[str, Any] | None = None, *, plaintext: t
     Carriers get a canary as their secret. `changes` overrides keys; None removes one; `plaintext` are not secret.
     """
     config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    for carrier in config["event-gateway:carriers"]:
-        config[f"event-gateway:{carrier['name']}Secret"] = f"{CANARY}-{carrier['name']}"
+    carriers = {**config, **(changes or {})}["event-gateway:carriers"]
+    names = [carrier["name"] for carrier in carriers or () if isinstance(carrier, dict) and "name" in carrier]
+    config |= {f"event-gateway:{name}Secret": f"{CANARY}-{name}" for name in names}
     config |= changes or {}
     texts = {
         key: json.dumps(value) if not isinstance(value, str) else value
