@@ -1,0 +1,1 @@
+"""The local cloud: what the engine deploys, served on this machine."""
