@@ -32,6 +32,7 @@ test: $(READY) ## every test this machine can run; says what it skipped and why
 lock: $(READY) ## resolve the dependencies of pyproject.toml again and pin them by hash
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group policy --constraint requirements.txt --output-file policy/requirements.txt
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv build .pytest_cache .ruff_cache .hypothesis

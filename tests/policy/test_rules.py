@@ -1,0 +1,235 @@
+"""Each rule accepts what is right, refuses each wrong thing with one message, and decides what can be decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pulumi_policy.proxy as sentinels
+import pytest
+
+from policy import pack
+from tests.policy.cases import (
+    AS_A_SECRET,
+    CANARY,
+    CREDENTIALS,
+    GOOD,
+    MUTANTS,
+    PARAMETERS,
+    RATE,
+    SECRET,
+    Mutant,
+    drop,
+    places,
+    plaintext,
+    put,
+)
+from tests.policy.engine import MANDATORY, NOT_YET, Engine, Secret
+
+ACCEPTED = [
+    pytest.param(rule, type_, good, id=f"{rule}-{type_}")
+    for rule, goods in GOOD.items()
+    for type_, good in goods.items()
+]
+CONNECTIONS = [pytest.param(type_, good, id=type_) for type_, good in GOOD[SECRET].items()]
+DESTINATIONS = [pytest.param(type_, good, id=type_) for type_, good in GOOD[RATE].items()]
+UNKNOWNS = sorted(value for name, value in vars(sentinels).items() if name.startswith("UNKNOWN_"))
+
+
+def below(place: str, prefix: str) -> bool:
+    """Whether the place is the prefix or a part of it."""
+    return place == prefix or place.startswith((f"{prefix}.", f"{prefix}["))
+
+
+@pytest.mark.parametrize(("rule", "type_", "good"), ACCEPTED)
+def test_what_is_right_is_accepted_and_decided(rule: str, type_: str, good: dict[str, Any]):
+    engine = Engine()
+    outcome = engine.register(type_, good)
+    assert outcome.violations == {}
+    verdict = engine.verdict(rule, type_)
+    assert verdict.decided
+    assert not verdict.deferred
+    assert rule not in outcome.not_applicable
+
+
+@pytest.mark.parametrize("mutant", [pytest.param(m, id=f"{m.rule}-{m.type}-{m.claim}") for m in MUTANTS])
+def test_each_mutant_is_refused_with_one_message_by_its_rule_alone(mutant: Mutant):
+    engine = Engine()
+    outcome = engine.register(mutant.type, mutant.inputs)
+    assert outcome.violations == {mutant.rule: [mutant.message]}
+    assert outcome.levels == {MANDATORY: 1}
+    assert engine.verdict(mutant.rule, mutant.type).decided
+
+
+def test_no_rule_is_without_a_mutant_and_every_type_of_it_has_one():
+    assert {(m.rule, m.type) for m in MUTANTS} == {(rule.name, type_) for rule in pack.RULES for type_ in rule.types}
+    assert {(rule, type_) for rule, goods in GOOD.items() for type_ in goods} == {(m.rule, m.type) for m in MUTANTS}
+
+
+def test_no_two_mutants_make_the_same_claim():
+    assert not [claim for claim, n in Counter((m.rule, m.type, m.claim) for m in MUTANTS).items() if n > 1]
+
+
+@pytest.mark.parametrize("rate", [1, 20, 300, 20.0])
+@pytest.mark.parametrize(("type_", "good"), DESTINATIONS)
+def test_every_limit_within_the_bounds_is_accepted(type_: str, good: dict[str, Any], rate: float):
+    assert Engine().register(type_, put(good, "invocationRateLimitPerSecond", rate)).violations == {}
+
+
+@pytest.mark.parametrize(("type_", "good"), DESTINATIONS)
+def test_a_secret_limit_is_a_limit(type_: str, good: dict[str, Any]):
+    outcome = Engine().register(type_, put(good, "invocationRateLimitPerSecond", Secret(301)))
+    assert outcome.messages == ["lower invocationRateLimitPerSecond to 300 or less"]
+
+
+@pytest.mark.parametrize("sentinel", UNKNOWNS)
+@pytest.mark.parametrize(("type_", "good"), DESTINATIONS)
+def test_a_limit_that_is_not_known_yet_is_left_to_the_update(type_: str, good: dict[str, Any], sentinel: str):
+    engine = Engine()
+    outcome = engine.register(type_, put(good, "invocationRateLimitPerSecond", sentinel))
+    assert outcome.violations == {}
+    assert outcome.not_applicable[RATE] == "the update decides, when it knows invocationRateLimitPerSecond"
+    assert engine.verdict(RATE, type_).deferred == {"invocationRateLimitPerSecond"}
+    assert not engine.verdict(RATE, type_).decided
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_every_credential_is_decided(type_: str, good: dict[str, Any]):
+    engine = Engine()
+    engine.register(type_, good)
+    assert engine.verdict(SECRET, type_).decided == {*CREDENTIALS[type_].values(), *PARAMETERS[type_]}
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_all_plaintext_credentials_are_named_at_once(type_: str, good: dict[str, Any]):
+    everything = [*CREDENTIALS[type_].values(), *PARAMETERS[type_]]
+    outcome = Engine().register(type_, _bare(good))
+    assert sorted(outcome.messages) == sorted(map(plaintext, everything))
+
+
+@pytest.mark.parametrize("sentinel", [NOT_YET, *UNKNOWNS])
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_an_unknown_anywhere_hides_what_is_below_it_and_nothing_else(type_: str, good: dict[str, Any], sentinel: Any):
+    everything = [*CREDENTIALS[type_].values(), *PARAMETERS[type_]]
+    bare = _bare(good)
+    for place in places(bare):
+        engine = Engine()
+        outcome = engine.register(type_, put(bare, place, sentinel))
+        hidden = {leaf for leaf in everything if below(leaf, place) or place == _flag(leaf)}
+        assert sorted(outcome.messages) == sorted(plaintext(leaf) for leaf in everything if leaf not in hidden), place
+        verdict = engine.verdict(SECRET, type_)
+        assert verdict.decided == {leaf for leaf in everything if leaf not in hidden}
+        assert bool(verdict.deferred) == bool(hidden), place
+        assert all(below(deferred, place) or deferred in hidden for deferred in verdict.deferred)
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_an_unknown_elsewhere_does_not_hide_that_the_credential_is_missing(type_: str, good: dict[str, Any]):
+    own = CREDENTIALS[type_]["BASIC"]
+    bare = {"name": "carrier", "authorizationType": "BASIC", "authParameters": _bare(good)["authParameters"]}
+    bare = drop(bare, own)
+    message = f"give the connection its {own}, {AS_A_SECRET}"
+    for place in places(bare):
+        outcome = Engine().register(type_, put(bare, place, NOT_YET))
+        assert (message in outcome.messages) == (not below(own, place) and place != "authorizationType"), place
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_an_unknown_authorization_leaves_open_which_credential_is_missing(type_: str, good: dict[str, Any]):
+    engine = Engine()
+    outcome = engine.register(type_, {**good, "authorizationType": NOT_YET, "authParameters": {}})
+    assert outcome.violations == {}
+    assert engine.verdict(SECRET, type_).deferred == set(CREDENTIALS[type_].values())
+    assert SECRET in outcome.not_applicable
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_rule_that_decides_a_part_is_applicable(type_: str, good: dict[str, Any]):
+    unknown = CREDENTIALS[type_]["API_KEY"]
+    engine = Engine()
+    outcome = engine.register(type_, put(good, unknown, NOT_YET))
+    assert outcome.violations == {}
+    assert engine.verdict(SECRET, type_).deferred == {unknown}
+    assert SECRET not in outcome.not_applicable
+
+
+@pytest.mark.parametrize("authorization", ["SOMETHING_NEW", None, ["BASIC"]])
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_an_authorization_that_aws_does_not_have_today_asks_for_nothing(
+    type_: str, good: dict[str, Any], authorization: Any
+):
+    outcome = Engine().register(type_, {**good, "authorizationType": authorization, "authParameters": {}})
+    assert outcome.violations == {}
+
+
+@pytest.mark.parametrize("value", [NOT_YET, CANARY], ids=["unknown", "known"])
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_secret_covers_all_that_is_part_of_it(type_: str, good: dict[str, Any], value: Any):
+    everything = [*CREDENTIALS[type_].values(), *PARAMETERS[type_]]
+    bare = _bare(good, value)
+    for place in places(bare):
+        engine = Engine()
+        outcome = engine.register(type_, put(bare, place, Secret))
+        covered = {leaf for leaf in everything if below(leaf, place)}
+        exposed = {leaf for leaf in everything if leaf not in covered} if value == CANARY else set()
+        assert sorted(outcome.messages) == sorted(map(plaintext, exposed)), place
+        assert not engine.verdict(SECRET, type_).deferred & covered, place
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_secret_that_is_not_known_yet_is_decided(type_: str, good: dict[str, Any]):
+    engine = Engine()
+    outcome = engine.register(type_, {**good, "authParameters": Secret(NOT_YET)})
+    assert outcome.violations == {}
+    assert engine.verdict(SECRET, type_).decided == {"authParameters"}
+    assert not engine.verdict(SECRET, type_).deferred
+
+
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_parameter_may_be_public_if_the_program_says_so(type_: str, good: dict[str, Any]):
+    for place in PARAMETERS[type_]:
+        engine = Engine()
+        parameter = {"key": "accept", "value": "application/json", "isValueSecret": False}
+        outcome = engine.register(type_, put(good, place.removesuffix(".value"), parameter))
+        assert outcome.violations == {}, place
+        assert place in engine.verdict(SECRET, type_).decided
+
+
+@pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], {"headers": {}}])
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_inputs_of_another_shape_are_read_without_an_error(type_: str, good: dict[str, Any], shape: Any):
+    bare = _bare(good)
+    for place in places(bare):
+        messages = Engine().register(type_, put(bare, place, shape)).messages
+        assert set(messages) <= {*map(plaintext, places(bare)), *_needs(type_)}, place
+
+
+def test_a_rule_says_nothing_about_other_types_and_keeps_nothing_of_them():
+    engine = Engine()
+    outcome = engine.register(
+        "aws:sqs/queue:Queue", {"name": "q", "authParameters": {"basic": {"password": Secret(CANARY)}}}
+    )
+    assert outcome.violations == {}
+    assert not any(policy.report or policy._examinations for policy in engine.policies)
+    assert set(outcome.not_applicable) == {rule.name for rule in pack.RULES}
+
+
+def _bare(good: dict[str, Any], value: Any = CANARY) -> dict[str, Any]:
+    """The same inputs with every secret as plaintext."""
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, Secret):
+            return value
+        if isinstance(node, dict):
+            return {name: strip(item) for name, item in node.items()}
+        return [strip(item) for item in node] if isinstance(node, list) else node
+
+    return strip(good)
+
+
+def _flag(place: str) -> str | None:
+    return f"{place.removesuffix('value')}isValueSecret" if place.endswith("].value") else None
+
+
+def _needs(type_: str) -> list[str]:
+    return [f"give the connection its {place}, {AS_A_SECRET}" for place in CREDENTIALS[type_].values()]

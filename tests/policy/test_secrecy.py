@@ -1,0 +1,55 @@
+"""No value of a property leaves the pack, whatever a rule thinks of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from policy.rule import NotExaminedError
+from tests.policy.cases import CANARY, GOOD, MUTANTS, SECRET, places, put
+from tests.policy.engine import Engine, Secret, serialised
+
+EVERYTHING = [(m.type, m.inputs) for m in MUTANTS] + [
+    (type_, put(good, place, value))
+    for goods in GOOD.values()
+    for type_, good in goods.items()
+    for place in places(good)
+    for value in (CANARY, Secret(CANARY), [CANARY], {CANARY: CANARY})
+]
+
+
+def test_a_canary_at_every_place_is_in_no_message_no_log_and_no_output(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+):
+    caplog.set_level(logging.DEBUG)
+    refused = 0
+    for type_, inputs in EVERYTHING:
+        engine = Engine()
+        outcome = engine.register(type_, inputs)
+        refused += len(outcome.messages)
+        assert CANARY not in outcome.raw
+        kept = [vars(policy) for policy in engine.policies]
+        assert CANARY not in repr([(entry["report"], entry["_examinations"]) for entry in kept])
+    assert refused > len(MUTANTS)
+    assert CANARY not in caplog.text
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+def test_a_canary_is_not_in_the_error_of_a_rule_that_cannot_see_secrets():
+    for type_, good in GOOD[SECRET].items():
+        engine = Engine().configure({"all": "mandatory"})
+        with pytest.raises(NotExaminedError) as stopped:
+            engine.register(type_, good)
+        shown: list[Any] = [stopped.value, *stopped.value.args, stopped.value.__cause__, stopped.value.__context__]
+        assert CANARY not in repr(shown)
+
+
+def test_what_is_kept_between_the_two_halves_holds_no_value():
+    for type_, good in GOOD[SECRET].items():
+        engine = Engine()
+        engine.remediate(type_, serialised(good))
+        kept = repr([vars(policy) for policy in engine.policies])
+        assert "password" in kept
+        assert CANARY not in kept
