@@ -6,7 +6,9 @@ BIN := .venv/bin
 # Written only after a complete install, so an interrupted one is repeated.
 READY := .venv/.ready
 
-.PHONY: help setup check test lock clean
+STACK ?= local
+
+.PHONY: help preview check test engine lock setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,15 +21,22 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $(READY)
 
+preview: $(READY) ## what would be deployed, and the policies' verdict (STACK=local, dev or prod)
+	@$(BIN)/python -m sandbox preview --stack $(STACK)
+
 setup: $(READY) ## make .venv from the locked requirements (every target does it when needed)
 
-check: $(READY) ## formatting, lint and types
+check: $(READY) ## formatting, lint, types, and the workflows
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/basedpyright
+	@if command -v go >/dev/null; then cd .github && go tool actionlint workflows/*.yml; else echo "skipped: actionlint, which needs Go"; fi
 
 test: $(READY) ## every test this machine can run; says what it skipped and why
 	@$(BIN)/pytest
+
+engine: $(READY) ## find the Pulumi engine, or build it once per version
+	@$(BIN)/python -m engine
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml again and pin them by hash
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --output-file requirements.txt
