@@ -1,0 +1,128 @@
+"""Applies one carrier's confirmations, which the rule of that carrier hands over as whole events.
+
+Environment: TABLE_NAME; CARRIER, its name; CARRIER_PRINCIPAL, the ARN of the IAM role or user that may confirm for it;
+FAILURE_QUEUE_URL.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.principals import caller_of, stable_caller
+from handlers import orders
+from handlers.orders import (
+    AlreadyShipped,
+    Confirmation,
+    InvalidTimestampError,
+    OtherCarriersOrder,
+    ShipmentConflict,
+    Shipped,
+    UnknownOrder,
+)
+from handlers.repository import Repository
+from handlers.runtime import BOUNDED, setting
+from handlers.telemetry import Count, count, invocation, logger
+
+_CARRIER = setting("CARRIER")
+_CALLER = caller_of(setting("CARRIER_PRINCIPAL"))
+_FAILURE_QUEUE_URL = setting("FAILURE_QUEUE_URL")
+_store = Repository(setting("TABLE_NAME"))
+_sqs = boto3.client("sqs", config=BOUNDED)
+
+
+class UnknownOrderError(Exception):
+    """Raised so that Lambda tries again: the confirmation may have come before its order is visible."""
+
+
+@dataclass(frozen=True)
+class MalformedConfirmation:
+    reason: str
+
+
+@dataclass(frozen=True)
+class UntrustedCaller:
+    reason: str = "The caller may not confirm for this carrier"
+
+
+@invocation
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Ships the order once.
+
+    What no retry can mend goes to the failure queue at once, with its reason, and counts as handled. An order that is
+    not there, and any failure of AWS, raises: Lambda tries again and then sends the event to the same queue.
+    """
+    try:
+        _confirm(event, context)
+    except (UnknownOrderError, ClientError, BotoCoreError):
+        # Lambda writes the error as well, but not which order it is about.
+        logger.exception("Confirmation failed")
+        raise
+
+
+def _confirm(event: dict[str, Any], context: LambdaContext) -> None:
+    match _apply(event):
+        case Shipped():
+            count(Count.SHIPPED)
+            logger.info("Order shipped")
+        case AlreadyShipped():
+            logger.info("Order was shipped already")
+        case UnknownOrder(reason):
+            raise UnknownOrderError(reason)
+        case rejection:
+            _reject(event, context, rejection)
+
+
+def _apply(event: dict[str, Any]) -> Confirmation | MalformedConfirmation | UntrustedCaller:
+    match event:
+        case {"detail": {"order_id": str(order_id), "shipped_at": str(shipped_at), "caller": str(caller)}}:
+            pass
+        case _:
+            return MalformedConfirmation("detail must hold order_id, shipped_at and caller as text")
+    if not orders.is_order_id(order_id):
+        return MalformedConfirmation("order_id is not the id of an order")
+    logger.append_keys(order_id=order_id)
+    if stable_caller(caller) != _CALLER:
+        return UntrustedCaller()
+    try:
+        return _store.ship(order_id, carrier=_CARRIER, shipped_at=orders.utc(shipped_at))
+    except InvalidTimestampError as error:
+        return MalformedConfirmation(f"shipped_at {error}")
+
+
+def _reject(
+    event: dict[str, Any],
+    context: LambdaContext,
+    rejection: ShipmentConflict | OtherCarriersOrder | MalformedConfirmation | UntrustedCaller,
+) -> None:
+    """Put the event into the failure queue in the shape of Lambda's own record, so that one tool reads both."""
+    _sqs.send_message(
+        QueueUrl=_FAILURE_QUEUE_URL,
+        MessageBody=json.dumps(
+            {
+                "version": "1.0",
+                "timestamp": orders.timestamp(datetime.now(UTC)),
+                "requestContext": {
+                    "requestId": context.aws_request_id,
+                    "functionArn": context.invoked_function_arn,
+                    "condition": "Rejected",
+                    "approximateInvokeCount": 1,
+                },
+                "requestPayload": event,
+                "responseContext": {
+                    "statusCode": 200,
+                    "executedVersion": context.function_version,
+                    "functionError": "Handled",
+                },
+                "responsePayload": {"errorType": type(rejection).__name__, "errorMessage": rejection.reason},
+            }
+        ),
+    )
+    count(Count.REJECTED)
+    logger.warning("Confirmation rejected", rejection=type(rejection).__name__, reason=rejection.reason)

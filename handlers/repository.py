@@ -1,0 +1,108 @@
+"""Where orders are kept: the only user of DynamoDB. Needs PutItem, GetItem and UpdateItem on one table."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import boto3
+
+from handlers import orders
+from handlers.orders import Confirmation, Item, Order, Shipped, State
+from handlers.runtime import BOUNDED
+
+# Pending orders lie in the index under a few keys instead of one: a partition takes 1,000 writes a second, so 4 carry
+# 4,000 new orders a second, and whoever lists them asks 4 times.
+PENDING_SHARDS = 4
+
+
+class Repository:
+    """The orders of one table. Each write is one conditional call, so that no two callers can undo one another."""
+
+    def __init__(self, table_name: str) -> None:
+        self._table = table_name
+        self._dynamodb = boto3.client("dynamodb", config=BOUNDED)
+
+    def create(self, order: Order) -> Order:
+        """Store a new order, and return what is stored under its id: this order, or the one that was there first.
+
+        A call whose answer was lost and that was tried again finds its own order and returns it.
+        """
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item=_to_item(order),
+                ConditionExpression="attribute_not_exists(PK)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            return _from_item(_old(error.response))
+        return order
+
+    def read(self, order_id: str) -> Order | None:
+        """The order as its last write left it."""
+        found = self._dynamodb.get_item(TableName=self._table, Key={"PK": {"S": order_id}}, ConsistentRead=True)
+        return _from_item(found["Item"]) if "Item" in found else None
+
+    def ship(self, order_id: str, *, carrier: str, shipped_at: str) -> Confirmation:
+        """Let a carrier ship an order, if `orders.confirm` allows it; an order that isn't there is never made."""
+        try:
+            shipped = self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"PK": {"S": order_id}},
+                ConditionExpression="attribute_exists(PK) AND carrier = :carrier AND #state = :pending",
+                UpdateExpression="SET #state = :shipped, shipped_at = :shipped_at REMOVE pending_shard, pending_since",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":carrier": {"S": carrier},
+                    ":pending": {"S": State.PENDING},
+                    ":shipped": {"S": State.SHIPPED},
+                    ":shipped_at": {"S": shipped_at},
+                },
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            old = _old(error.response)
+            return orders.confirm(_from_item(old) if old else None, carrier=carrier, shipped_at=shipped_at)
+        return Shipped(_from_item(shipped["Attributes"]))
+
+
+def _old(response: Any) -> dict[str, Any]:
+    """The item that a condition refused; none at all when there was no item."""
+    return response.get("Item", {})
+
+
+def _to_item(order: Order) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "PK": {"S": order.order_id},
+        "state": {"S": order.state},
+        "carrier": {"S": order.carrier},
+        "client": {"S": order.client},
+        "request_hash": {"S": order.request_hash},
+        "created_at": {"S": order.created_at},
+        # The keys of the index, which so holds pending orders and nothing else.
+        "pending_shard": {"N": str(UUID(order.order_id).int % PENDING_SHARDS)},
+        "pending_since": {"S": order.created_at},
+    }
+    if order.reference is not None:
+        item["reference"] = {"S": order.reference}
+    if order.items:
+        item["items"] = {"L": [{"M": {"sku": {"S": i.sku}, "quantity": {"N": str(i.quantity)}}} for i in order.items]}
+    return item
+
+
+def _from_item(item: Any) -> Order:
+    return Order(
+        order_id=item["PK"]["S"],
+        client=item["client"]["S"],
+        carrier=item["carrier"]["S"],
+        request_hash=item["request_hash"]["S"],
+        created_at=item["created_at"]["S"],
+        reference=item["reference"]["S"] if "reference" in item else None,
+        items=tuple(
+            Item(sku=entry["M"]["sku"]["S"], quantity=int(entry["M"]["quantity"]["N"]))
+            for entry in item.get("items", {"L": []})["L"]
+        ),
+        shipped_at=item["shipped_at"]["S"] if "shipped_at" in item else None,
+    )
