@@ -182,7 +182,7 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(cloud)
         self._graph = graph
 
-    def RegisterResource(self, request: Any) -> Any:
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the engine's name
         response = super().RegisterResource(request)
         assert response.urn not in self._graph.nodes, f"registered twice: {response.urn}"
         if request.type == "pulumi:pulumi:Stack":

@@ -76,7 +76,7 @@ def only_entry(request: dict) -> dict:
     return entry
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(confirmation=confirmations, caller=callers)
 @example(confirmation=VALID, caller='arn:aws:iam::111122223333:user/o\'brien/"quoted"\\/bob')
 def test_an_admitted_confirmation_is_one_entry_with_its_fields_the_caller_and_the_time(confirmation, caller):
@@ -85,7 +85,7 @@ def test_an_admitted_confirmation_is_one_entry_with_its_fields_the_caller_and_th
     assert json.loads(entry["Detail"]) == {**confirmation, "caller": caller, "received_at": NOW}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(order_id=texts, shipped_at=texts, caller=callers, ascii_only=st.booleans())
 @example(order_id="\\'", shipped_at="'\\", caller="'", ascii_only=False)
 def test_even_a_text_the_model_refuses_stays_in_its_field(order_id, shipped_at, caller, ascii_only):
@@ -96,7 +96,7 @@ def test_even_a_text_the_model_refuses_stays_in_its_field(order_id, shipped_at, 
     assert json.loads(entry["Detail"]) == {**fields, "caller": caller, "received_at": NOW}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(body=documents)
 @example(body={})
 @example(body={**VALID, "source": "evil", "EventBusName": "evil", "caller": "evil", "received_at": 0})

@@ -176,7 +176,7 @@ answers = documents | st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(status=st.sampled_from([200, 400]), body=answers)
 @example(status=200, body=TAKEN)
 @example(status=400, body=TAKEN)

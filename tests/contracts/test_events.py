@@ -135,7 +135,7 @@ def test_the_pipe_passes_by_a_record_without_an_image(image):
     assert not admitted(absent)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(order_id=texts, carrier=texts, extra=st.dictionaries(texts, texts.map(lambda text: {"S": text}), max_size=2))
 def test_what_the_pipe_takes_becomes_the_event_of_that_order(order_id, carrier, extra):
     taken = record(**extra | {"PK": {"S": order_id}, "carrier": {"S": carrier}, "state": {"S": "pending"}})
@@ -150,7 +150,7 @@ def test_what_the_pipe_takes_becomes_the_event_of_that_order(order_id, carrier, 
 # --- to the carrier ---
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(carrier=texts, other=texts)
 @example(carrier="acme", other="acme2")
 @example(carrier="acme", other="Acme")
@@ -187,7 +187,7 @@ def test_a_carriers_rule_takes_no_other_event(change):
     assert not patterns.matches(pattern, {**order, **change})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(order_id=texts)
 def test_a_carrier_receives_the_order_and_its_state_and_nothing_else(order_id):
     order = created(record(PK={"S": order_id}))

@@ -164,7 +164,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("template", REFUSALS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(why=st.text(max_size=300))
 @example(why='it\'s "quoted" \\ and\nmore $context.requestId #end')
 def test_every_refusal_of_the_gateway_is_a_message(template, why):

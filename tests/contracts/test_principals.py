@@ -59,7 +59,7 @@ def test_a_user_calls_as_itself():
     assert caller_of(user) == stable_caller(user) == user
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(principal=principals, session=sessions)
 @example(principal="arn:aws:iam::111122223333:role/a:b/carrier", session="s7")
 @example(principal="arn:aws:iam::111122223333:user/x:assumed-role/y/bob", session="s7")
@@ -71,7 +71,7 @@ def test_every_call_of_a_principal_is_its_own(principal, session):
     assert taken(principal, call)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(principal=principals, other=principals, session=sessions)
 @example(
     principal="arn:aws:iam::111122223333:role/carrier", other="arn:aws:iam::111122223333:role/carrier2", session="s7"
@@ -90,7 +90,7 @@ def test_no_call_of_a_principal_is_anothers(principal, other, session):
     assert not taken(principal, call)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(principal=principals, session=sessions)
 def test_a_stable_caller_stays_what_it_is(principal, session):
     caller = stable_caller(user_arn(principal, session))

@@ -14,16 +14,11 @@ from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, settings
 
 from handlers.repository import Repository
 from sandbox import ministack as ministack_process
 from sandbox.ministack import MiniStack
 from tests.handlers.server import Answer, Received, Server, serving
-
-# How fast a busy machine is, is no claim of these tests.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
 
 REGION = "eu-west-1"
 CARRIERS = ["alpha", "beta"]
