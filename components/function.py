@@ -99,19 +99,18 @@ class Function(pulumi.ComponentResource):
             logging_config={"log_format": "JSON", "log_group": log_group.name},
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=self.role.grants)),
         )
-        self._name, self._account = name, scope.account
+        self._name = name
         self.arn, self.name = self._function.arn, self._function.name
         self.register_outputs({"arn": self.arn, "name": self.name})
 
     def grant_invoke(self, name: str, *, service: str, source_arn: pulumi.Input[str]) -> aws.lambda_.Permission:
-        """May invoke this function: `service`, on behalf of the one source with this ARN in this account."""
+        """May invoke this function: `service`, on behalf of the one source with this ARN, which names its account."""
         return aws.lambda_.Permission(
             name,
             action="lambda:InvokeFunction",
             function=self.name,
             principal=service,
             source_arn=source_arn,
-            source_account=self._account,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
 

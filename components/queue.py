@@ -44,7 +44,7 @@ class DeadLetterQueue(pulumi.ComponentResource):
         self.policy = aws.sqs.QueuePolicy(
             name,
             queue_url=queue.url,
-            policy=json.dumps(document(*_admit(args.sender, self._known_arn, args.scope.account))),
+            policy=json.dumps(document(*_admit(args.sender, self._known_arn))),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.arn, self.url = queue.arn, queue.url
@@ -55,7 +55,7 @@ class DeadLetterQueue(pulumi.ComponentResource):
         role.may(ability, allow("sqs:SendMessage", on=self._known_arn))
 
 
-def _admit(sender: str, queue_arn: str, account: str) -> list[Statement]:
+def _admit(sender: str, queue_arn: str) -> list[Statement]:
     """Refuse everybody but the sender, whatever their own policies say.
 
     A rule reaches the queue as the service and needs the queue's permission; a role brings its own.
@@ -90,10 +90,7 @@ def _admit(sender: str, queue_arn: str, account: str) -> list[Statement]:
                 "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
                 "Resource": queue_arn,
-                "Condition": {
-                    "ArnEquals": {"aws:SourceArn": sender},
-                    "StringEquals": {"aws:SourceAccount": account},
-                },
+                "Condition": {"ArnEquals": {"aws:SourceArn": sender}},
             }
         )
     return statements
