@@ -26,6 +26,8 @@ import pulumi
 
 _ROOT = Path(__file__).parent.parent
 _OWN = ("handlers", "contracts")
+# What our modules read at run time; templates and patterns are the program's, and no reason for a new zip.
+_DATA = {"contracts": "schemas/*.json"}
 _IN_THE_RUNTIME = {"boto3", "botocore"}
 # What pip writes on installation: it differs between machines, and nothing reads it.
 _INSTALLER_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -84,7 +86,7 @@ def _files(entry: str) -> dict[str, Path]:
 
 
 def _own_files(entry: str) -> tuple[dict[str, Path], set[str]]:
-    """Our modules that `entry` reaches, with the data beside them, and the other packages that these import."""
+    """Our modules that `entry` reaches, with the data they read, and the other packages that these import."""
     files: dict[str, Path] = {}
     third_party: set[str] = set()
     todo = [entry]
@@ -105,9 +107,8 @@ def _own_files(entry: str) -> tuple[dict[str, Path], set[str]]:
                 raise pulumi.RunError(f"there is no handlers/{entry.removeprefix('handlers.')}.py to bundle")
             continue  # `from package import name`: a name, not a module
         files[path.relative_to(_ROOT).as_posix()] = path
-        if source.is_dir():
-            data = (p for p in source.rglob("*") if p.suffix in {".json", ".vtl", ".txt"})
-            files |= {p.relative_to(_ROOT).as_posix(): p for p in data}
+        if module in _DATA:
+            files |= {p.relative_to(_ROOT).as_posix(): p for p in source.glob(_DATA[module])}
         todo += [package, *_imports(path)]
     return files, third_party - sys.stdlib_module_names - _IN_THE_RUNTIME
 

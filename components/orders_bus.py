@@ -14,6 +14,8 @@ from contracts import EventType
 
 # Long enough to replay after a fortnight in a dead-letter queue, short enough not to keep orders for ever.
 _ARCHIVE_DAYS = 30
+# CreateArchive's own limit, shorter than that of anything else here.
+_MAX_ARCHIVE_NAME = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class OrdersBus(pulumi.ComponentResource):
         )
         aws.cloudwatch.EventArchive(
             name,
-            name=args.scope.name("orders"),
+            name=args.scope.name("orders", limit=_MAX_ARCHIVE_NAME),
             event_source_arn=self._bus.arn,
             retention_days=_ARCHIVE_DAYS,
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-# IAM roles, functions, rules, connections and API destinations: the shortest limit of what is named here.
+# Of IAM roles, functions, rules, connections and API destinations; queues, tables and buses may have longer names.
 _MAX_NAME = 64
 
 
@@ -23,13 +23,15 @@ class Scope:
     region: str
     account: str
 
-    def name(self, role: str) -> str:
-        """The physical name of `role`; two stacks of one account never share one."""
+    def name(self, role: str, limit: int = _MAX_NAME) -> str:
+        """The physical name of `role`; two stacks of one account never share one.
+
+        Raises pulumi.RunError for a name that is longer than AWS allows.
+        """
         name = f"{self.project}-{self.stack}-{role}"
-        if len(name) > _MAX_NAME:
-            excess = len(name) - _MAX_NAME
+        if len(name) > limit:
             raise pulumi.RunError(
-                f"the name {name!r} is {excess} characters longer than the {_MAX_NAME} that AWS allows: "
+                f"the name {name!r} has {len(name)} characters where AWS allows {limit}: "
                 f"choose a shorter stack name with `pulumi stack rename`"
             )
         return name

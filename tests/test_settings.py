@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 
 import pulumi
 import pytest
 
-from components import Scope
 from components.settings import SettingsError, load_settings
 from tests import graph
 
@@ -203,8 +203,11 @@ def test_nothing_lax_is_a_default():
     assert (found.throttle.rate, found.throttle.burst) == (50, 100)
 
 
-def test_a_name_that_aws_would_refuse_is_refused_before():
-
-    scope = Scope(project="event-gateway", stack="s" * 40, region="eu-west-1", account="1")
-    with pytest.raises(pulumi.RunError, match=r"12 characters longer than the 64 .*`pulumi stack rename`"):
-        scope.name("orders-api-put-events")
+@pytest.mark.parametrize(
+    ("length", "problem"),
+    [(27, "has 69 characters where AWS allows 64"), (28, "has 49 characters where AWS allows 48")],
+)
+def test_a_name_that_aws_would_refuse_is_refused_before(length, problem):
+    graph.configure("prod")
+    with pytest.raises(pulumi.RunError, match=rf"{problem} .*`pulumi stack rename`"):
+        graph.record(lambda: runpy.run_path(str(graph.ROOT / "__main__.py")) and None, stack="s" * length)

@@ -1,0 +1,146 @@
+"""Texts that hold a document in another language: AWS reads them when a resource is made, and refuses what it can't."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.patterns import PatternError, check
+from sandbox.provider.kind import Failure
+from sandbox.provider.values import Path, has_secret, plain
+
+# What a rule's template may name without a path of its own ("Input transformation", EventBridge user guide).
+_RESERVED = re.compile(r"aws\.events\.(rule-arn|rule-name|event|event\.json|event\.ingestion-time)")
+_RULE_PLACEHOLDER = re.compile(r"<([^<>\"\s]+)>")
+_PIPE_PLACEHOLDER = re.compile(r"<(\$\.[^<>]+|aws\.pipes\.[a-z.-]+)>")
+_CONTEXT_VARIABLE = re.compile(r"\$context(\.[A-Za-z0-9_-]+)+")
+_POLICY_VERSIONS = ("2012-10-17", "2008-10-17")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What must be true of a value; `must` tells nothing of the value itself.
+
+    `problem` is None if all is well, else what is wrong, or nothing more to say.
+    """
+
+    must: str
+    problem: Callable[[Any], str | None]
+
+    def failures(self, value: Any, path: Path) -> Iterator[Failure]:
+        """What is wrong with a known value; of a secret one no details, since they may quote it."""
+        problem = self.problem(plain(value))
+        if problem is not None:
+            details = f": {problem}" if problem and not has_secret(value) else ""
+            yield Failure(path, f"{self.must}{details}")
+
+
+def _json(text: str) -> str | None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _policy(text: str) -> str | None:
+    return _json(text) or next(_policy_problems(json.loads(text)), None)
+
+
+def _policy_problems(document: Any) -> Iterator[str]:
+    if not isinstance(document, dict):
+        yield "it is not an object"
+        return
+    if document.get("Version", _POLICY_VERSIONS[1]) not in _POLICY_VERSIONS:
+        yield f"Version is none of {', '.join(_POLICY_VERSIONS)}"
+    statements = document.get("Statement")
+    statements = statements if isinstance(statements, list) else [statements]
+    if not statements:
+        yield "it has no Statement"
+    for number, statement in enumerate(statements):
+        if not isinstance(statement, dict):
+            yield f"Statement[{number}] is not an object"
+        elif statement.get("Effect") not in ("Allow", "Deny"):
+            yield f"Statement[{number}].Effect is neither Allow nor Deny"
+        elif not {"Action", "NotAction"} & statement.keys():
+            yield f"Statement[{number}] has no Action"
+
+
+def _event_pattern(text: str) -> str | None:
+    try:
+        check(text)
+    except PatternError as error:
+        return str(error)
+    return None
+
+
+def _rule_template(text: str) -> str | None:
+    # Several quoted lines are several texts.
+    lines = text.strip().splitlines() if text.lstrip().startswith('"') else [text]
+    return next(filter(None, (_json(_RULE_PLACEHOLDER.sub("0", line)) for line in lines)), None)
+
+
+def _rule_transformer(transformer: dict[str, Any]) -> str | None:
+    """Whether a rule's transformer defines what its template names."""
+    named: set[str] = set(_RULE_PLACEHOLDER.findall(transformer["inputTemplate"]))
+    undefined = sorted(named - transformer.get("inputPaths", {}).keys())
+    undefined = [name for name in undefined if not _RESERVED.fullmatch(name)]
+    return f"not so {', '.join(undefined)}" if undefined else None
+
+
+def _pipe_template(text: str) -> str | None:
+    return _json(_PIPE_PLACEHOLDER.sub("0", text)) if text.lstrip().startswith(("{", "[")) else None
+
+
+def _access_log(text: str) -> str | None:
+    if not re.search(r"\$context\.(requestId|extendedRequestId)\b", text):
+        return "it names neither $context.requestId nor $context.extendedRequestId"
+    if "\n" in text.rstrip("\n"):
+        return "it has several lines"
+    return _json(_CONTEXT_VARIABLE.sub("0", text)) if text.lstrip().startswith("{") else None
+
+
+def _openapi(text: str) -> str | None:
+    return _json(text) or _openapi_problem(json.loads(text))
+
+
+def _openapi_problem(document: Any) -> str | None:
+    if not isinstance(document, dict):
+        return "it is not an object"
+    # API Gateway imports nothing newer ("OpenAPI known issues", developer guide).
+    if not re.fullmatch(r"3\.0\.\d+", str(document.get("openapi"))) and document.get("swagger") != "2.0":
+        return "it is neither OpenAPI 3.0 nor Swagger 2.0"
+    paths = document.get("paths")
+    return None if isinstance(paths, dict) and paths else "it has no paths"
+
+
+POLICY = Check("must be an IAM policy document", _policy)
+EVENT_PATTERN = Check("must be an event pattern", _event_pattern)
+FLAG = Check("must be true or false", lambda value: None if isinstance(value, bool) else "")
+JSON = Check("must be JSON", _json)
+RULE_TEMPLATE = Check("must be JSON with <placeholders>", _rule_template)
+RULE_TRANSFORMER = Check("must define every placeholder of the template in the paths", _rule_transformer)
+PIPE_TEMPLATE = Check("must be JSON with <$.placeholders>", _pipe_template)
+ACCESS_LOG = Check("must be one line with $context variables, among them the request's id", _access_log)
+OPENAPI = Check("must be an OpenAPI document in JSON", _openapi)
+
+
+def whole(least: int, most: int) -> Check:
+    """A number within bounds that AWS documents and its API's model does not know."""
+    return Check(
+        f"must be from {least} to {most}",
+        lambda value: None if isinstance(value, int) and least <= value <= most else "",
+    )
+
+
+def one_of(*values: Any) -> Check:
+    """One of some values that AWS documents and its API's model does not know."""
+    return Check(f"must be one of {', '.join(map(str, values))}", lambda value: None if value in values else "")
+
+
+def matching(pattern: str) -> Check:
+    """A form that AWS documents and its API's model does not know."""
+    return Check(f"must match {pattern}", lambda value: None if re.fullmatch(pattern, value) else "")

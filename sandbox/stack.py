@@ -1,0 +1,265 @@
+"""A stack of a Pulumi program on the local providers: the real engine, with its state in one folder and no account.
+
+The folder (mode 0700) holds a file backend, the engine's own home, a passphrase, and the configuration: a copy of the
+tracked `Pulumi.<stack>.yaml` with secrets made for it. No file of the program changes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, TextIO
+
+import yaml
+
+from engine import Engine, locate
+from sandbox.provider import Providers
+
+ROOT = Path(__file__).resolve().parents[1]
+_PACK = ROOT / "policy"
+_ORPHAN_ENDS_WITHIN = 30.0  # seconds
+# What would lead the engine, the program or a provider to something that is not ours.
+_FOREIGN = ("AWS_", "PULUMI_", "PYTHON", "VIRTUAL_ENV")
+
+
+class StackError(RuntimeError):
+    """The engine could not be prepared; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run of the engine ended: 0 is success. `output` is empty if it went to the terminal."""
+
+    code: int
+    output: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A stack that no other process runs. Flags are the engine's own, such as `--diff`."""
+
+    name: str
+    program: Path
+    state: Path
+    engine: Engine
+    providers: Providers
+    pack: Path | None
+    streams: bool
+
+    def preview(self, *flags: str) -> Run:
+        return self._run("preview", *self._policies(), *flags)
+
+    def up(self, *flags: str) -> Run:
+        """Preview, then deploy if nothing mandatory is violated."""
+        return self._run("up", "--yes", *self._policies(), *flags)
+
+    def refresh(self, *flags: str) -> Run:
+        return self._run("refresh", "--yes", *flags)
+
+    def destroy(self, *flags: str) -> Run:
+        return self._run("destroy", "--yes", *flags)
+
+    def export(self) -> dict[str, Any]:
+        """The state as the engine keeps it; secrets are encrypted."""
+        return json.loads(self._ask("stack", "export", "--stack", self.name))["deployment"]
+
+    def _policies(self) -> list[str]:
+        if self.pack is None:
+            return []
+        return ["--policy-pack", str(self.pack / "run" if self.engine.executable_pack else self.pack)]
+
+    def _run(self, operation: str, *flags: str) -> Run:
+        command = [
+            *(self.engine.pulumi, operation, "--stack", self.name, "--config-file", self._config_file),
+            *("--non-interactive", "--color", "never" if {"CI", "NO_COLOR"} & os.environ.keys() else "auto", *flags),
+        ]
+        # Into a file and not a pipe: what an engine that was killed leaves behind would keep a pipe open for minutes.
+        with TemporaryFile("w+") as output:
+            target = None if self.streams else output
+            process = subprocess.Popen(
+                command,
+                cwd=self.program,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=target,
+            )
+            while True:
+                try:
+                    code = process.wait()
+                except KeyboardInterrupt:
+                    # The terminal has told the engine too, which ends when it has wound up what it had begun.
+                    continue
+                break
+            output.seek(0)
+            said = output.read()
+        if code and self.providers.killed:
+            said += self._explain("the local providers were ended from outside: run it again")
+        return Run(code, said)
+
+    def _explain(self, what: str) -> str:
+        """Where the engine's own words go: to the terminal, or into the output that is returned."""
+        if self.streams:
+            sys.stderr.write(f"{what}\n")
+            return ""
+        return f"{what}\n"
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        path = [str(Path(sys.executable).parent), str(self.engine.bin), environment.get("PATH", os.defpath)]
+        return environment | {
+            "PATH": os.pathsep.join(path),
+            "VIRTUAL_ENV": sys.prefix,
+            "PULUMI_HOME": str(self.state / "home"),
+            "PULUMI_BACKEND_URL": f"file://{self.state / 'backend'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state / "passphrase"),
+            "PULUMI_DEBUG_PROVIDERS": self.providers.attach,
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+
+    @property
+    def _config_file(self) -> Path:
+        return self.state / f"Pulumi.{self.name}.yaml"
+
+    def prepare(self, settings: Path) -> None:
+        """Create the stack if need be, and give it the configuration of `settings` as it is now."""
+        (self.state / "backend").mkdir(exist_ok=True)
+        self._take_over()
+        passphrase = self.state / "passphrase"
+        if not passphrase.exists():
+            _write_private(passphrase, secrets.token_urlsafe(32))
+        # The engine writes the configuration of a new stack beside the project file it finds: here, not in the program.
+        project = yaml.safe_load((self.program / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+        (self.state / "Pulumi.yaml").write_text(yaml.safe_dump({"name": project, "runtime": "python"}))
+        if not (self.state / "backend" / ".pulumi" / "stacks" / project / f"{self.name}.json").exists():
+            self._config_file.unlink(missing_ok=True)
+            self._ask("stack", "init", self.name, "--no-select")
+        self._configure(settings, project)
+
+    def _take_over(self) -> None:
+        """Remove the backend's locks of engines that are gone. An orphan, without its providers, soon is."""
+        for file in (self.state / "backend" / ".pulumi" / "locks").rglob("*.json"):
+            pid = json.loads(file.read_text())["pid"]
+            given_up = time.monotonic() + _ORPHAN_ENDS_WITHIN
+            while _is_running(pid):
+                if time.monotonic() > given_up:
+                    raise StackError(f"process {pid} still runs on stack {self.name}: end it, or remove {file}")
+                time.sleep(0.1)
+            file.unlink(missing_ok=True)
+
+    def _configure(self, settings: Path, project: str) -> None:
+        ours: dict[str, Any] = yaml.safe_load(self._config_file.read_text(encoding="utf-8"))
+        theirs = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+        # What is encrypted there, is so with a key that is not here.
+        config = {key: value for key, value in (theirs.get("config") or {}).items() if not _is_encrypted(value)}
+        needed = [f"{project}:{carrier['name']}Secret" for carrier in config.get(f"{project}:carriers", [])]
+        made = {key: value for key, value in (ours.get("config") or {}).items() if _is_encrypted(value)}
+        config |= {key: made[key] for key in needed if key in made and key not in config}
+        _write_private(self._config_file, yaml.safe_dump({**ours, "config": config}, sort_keys=False))
+        for key in needed:
+            if key not in config:
+                self._ask("config", "set", "--secret", key, "--stack", self.name, given=self._secret(key))
+
+    def _secret(self, key: str) -> str:
+        """A secret made up once, also kept in clear for who plays the carrier."""
+        file = self.state / "secrets.json"
+        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        if key not in known:
+            known[key] = secrets.token_urlsafe(24)
+            _write_private(file, json.dumps(known))
+        return known[key]
+
+    def _ask(self, *arguments: str, given: str = "") -> str:
+        answer = subprocess.run(
+            [self.engine.pulumi, "--non-interactive", "-C", self.state, *arguments],
+            env=self._environment(),
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            raise StackError(f"`pulumi {' '.join(arguments[:2])}` failed with {answer.returncode}: {answer.stderr}")
+        return answer.stdout
+
+
+@contextmanager
+def opened(
+    name: str = "local",
+    *,
+    program: Path = ROOT,
+    settings: Path | None = None,
+    state: Path | None = None,
+    pack: Path | None = _PACK,
+    providers: Providers | None = None,
+    streams: bool = False,
+    tell: TextIO | None = None,
+) -> Generator[Stack]:
+    """The stack `name` of `program`, for this process alone; if another one has it, waits, and says so on `tell`.
+
+    `settings` is the tracked configuration (`Pulumi.<name>.yaml` of the program), `state` the folder for everything
+    that this writes (`build/state/<name>`). Without `providers`, starts them. `streams`: the engine writes to the
+    terminal.
+    """
+    state = (state or ROOT / "build" / "state" / name).absolute()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(state / "lock", f"stack {name}", tell or sys.stderr):
+        engine = locate()
+        with Providers() if providers is None else nullcontext(providers) as serving:
+            stack = Stack(
+                name=name,
+                program=program.absolute(),
+                state=state,
+                engine=engine,
+                providers=serving,
+                pack=pack,
+                streams=streams,
+            )
+            stack.prepare(settings or program / f"Pulumi.{name}.yaml")
+            yield stack
+
+
+@contextmanager
+def _locked(file: Path, what: str, tell: TextIO) -> Generator[None]:
+    """Holds the lock; the kernel drops it however the process ends."""
+    with file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run on {what}", file=tell, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, by now
+        return False
+    return True
+
+
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, Mapping) and "secure" in value
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Whole or not at all, and readable by its owner only from the start."""
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(text)
+    unfinished.replace(file)
