@@ -42,14 +42,15 @@ class MiniStack:
     def pid(self) -> int:
         return self._process.pid
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **config: Any) -> Any:
         """A boto3 client that talks to this MiniStack only, whatever the environment says of AWS and of proxies.
 
-        It never tries again: on one machine that hides errors and mends none.
+        It acts as the root of the account, and never tries again: on one machine that hides errors and mends none.
+        `config` are further arguments of botocore's Config.
         """
         make: Any = boto3.Session("test", "test", region_name=self.region).client
-        config = Config(proxies={}, retries={"total_max_attempts": 1})
-        return make(service, endpoint_url=self.endpoint_url, config=config)
+        config = {"proxies": {}, "retries": {"total_max_attempts": 1}, **config}
+        return make(service, endpoint_url=self.endpoint_url, config=Config(**config))
 
     def stop(self) -> None:
         """End the process and those it started, and remove its files. Once stopped, does nothing."""

@@ -205,9 +205,9 @@ def test_nothing_lax_is_a_default():
 
 @pytest.mark.parametrize(
     ("length", "problem"),
-    [(27, "has 69 characters where AWS allows 64"), (28, "has 49 characters where AWS allows 48")],
+    [(27, "has 66 characters where AWS allows 64"), (28, "has 49 characters where AWS allows 48")],
 )
 def test_a_name_that_aws_would_refuse_is_refused_before(length, problem):
     graph.configure("prod")
-    with pytest.raises(pulumi.RunError, match=rf"{problem} .*`pulumi stack rename`"):
+    with pytest.raises(pulumi.RunError, match=rf"{problem}: .*`pulumi stack rename`"):
         graph.record(lambda: runpy.run_path(str(graph.ROOT / "__main__.py")) and None, stack="s" * length)
