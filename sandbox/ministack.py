@@ -42,6 +42,10 @@ class MiniStack:
     def pid(self) -> int:
         return self._process.pid
 
+    def runs(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
     def client(self, service: str, **config: Any) -> Any:
         """A boto3 client that talks to this MiniStack only, whatever the environment says of AWS and of proxies.
 

@@ -18,11 +18,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import yaml
 
 from engine import Engine, locate
+from sandbox.private import write_private
 from sandbox.provider import Providers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,16 @@ _PACK = ROOT / "policy"
 _ORPHAN_ENDS_WITHIN = 30.0  # seconds
 # What would lead the engine, the program or a provider to something that is not ours.
 _FOREIGN = ("AWS_", "PULUMI_", "PYTHON", "VIRTUAL_ENV")
+
+
+class Attachable(Protocol):
+    """Providers that are served already."""
+
+    @property
+    def attach(self) -> str: ...
+
+    @property
+    def killed(self) -> bool: ...
 
 
 class StackError(RuntimeError):
@@ -52,7 +63,7 @@ class Stack:
     program: Path
     state: Path
     engine: Engine
-    providers: Providers
+    providers: Attachable
     pack: Path | None
     streams: bool
 
@@ -72,6 +83,10 @@ class Stack:
     def export(self) -> dict[str, Any]:
         """The state as the engine keeps it; secrets are encrypted."""
         return json.loads(self._ask("stack", "export", "--stack", self.name))["deployment"]
+
+    def outputs(self) -> dict[str, Any]:
+        """What the program exports."""
+        return json.loads(self._ask("stack", "output", "--json", "--stack", self.name))
 
     def _policies(self) -> list[str]:
         if self.pack is None:
@@ -138,7 +153,7 @@ class Stack:
         self._take_over()
         passphrase = self.state / "passphrase"
         if not passphrase.exists():
-            _write_private(passphrase, secrets.token_urlsafe(32))
+            write_private(passphrase, secrets.token_urlsafe(32))
         # The engine writes the configuration of a new stack beside the project file it finds: here, not in the program.
         project = yaml.safe_load((self.program / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
         (self.state / "Pulumi.yaml").write_text(yaml.safe_dump({"name": project, "runtime": "python"}))
@@ -166,7 +181,7 @@ class Stack:
         needed = [f"{project}:{carrier['name']}Secret" for carrier in config.get(f"{project}:carriers", [])]
         made = {key: value for key, value in (ours.get("config") or {}).items() if _is_encrypted(value)}
         config |= {key: made[key] for key in needed if key in made and key not in config}
-        _write_private(self._config_file, yaml.safe_dump({**ours, "config": config}, sort_keys=False))
+        write_private(self._config_file, yaml.safe_dump({**ours, "config": config}, sort_keys=False))
         for key in needed:
             if key not in config:
                 self._ask("config", "set", "--secret", key, "--stack", self.name, given=self._secret(key))
@@ -177,7 +192,7 @@ class Stack:
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         if key not in known:
             known[key] = secrets.token_urlsafe(24)
-            _write_private(file, json.dumps(known))
+            write_private(file, json.dumps(known))
         return known[key]
 
     def _ask(self, *arguments: str, given: str = "") -> str:
@@ -202,7 +217,7 @@ def opened(
     settings: Path | None = None,
     state: Path | None = None,
     pack: Path | None = _PACK,
-    providers: Providers | None = None,
+    providers: Attachable | None = None,
     streams: bool = False,
     tell: TextIO | None = None,
 ) -> Generator[Stack]:
@@ -254,12 +269,3 @@ def _is_running(pid: int) -> bool:
 
 def _is_encrypted(value: Any) -> bool:
     return isinstance(value, Mapping) and "secure" in value
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Whole or not at all, and readable by its owner only from the start."""
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
-        handle.write(text)
-    unfinished.replace(file)

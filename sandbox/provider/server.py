@@ -18,6 +18,7 @@ from sandbox.provider import aws, aws_native
 from sandbox.provider.changes import changes
 from sandbox.provider.kind import Failure, Kind, Made, Place
 from sandbox.provider.values import DEFAULTS, UNKNOWN, plain, public, read, write
+from sandbox.provider.world import World, WorldError
 
 HOST = "127.0.0.1"
 Invoke = Callable[[Mapping[str, Any], Place], dict[str, Any]]
@@ -38,11 +39,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     be served is that of its connection.
     """
 
-    def __init__(self, package: str, version: str, kinds: Mapping[str, Kind], invokes: Mapping[str, Invoke]) -> None:
+    def __init__(
+        self, package: str, version: str, kinds: Mapping[str, Kind], invokes: Mapping[str, Invoke], world: World
+    ) -> None:
         self._package = package
         self._version = version
         self._kinds = kinds
         self._invokes = invokes
+        self._world = world
         self._places: dict[str, Place] = {}
 
     def Handshake(
@@ -106,6 +110,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             return provider_pb2.CreateResponse(properties=write(kind.plan(inputs)))
         id_, outputs = kind.create(inputs, self._place(context))
+        outputs |= self._put(request.type, id_, outputs, None, context)
         return provider_pb2.CreateResponse(id=id_, properties=write(outputs))
 
     def Read(self, request: provider_pb2.ReadRequest, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
@@ -121,11 +126,16 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             return provider_pb2.UpdateResponse(properties=write(kind.plan(inputs, state)))
         outputs = kind.update(Made(inputs, self._place(context), request.id), state)
+        outputs |= self._put(request.type, request.id, outputs, state, context)
         return provider_pb2.UpdateResponse(properties=write(outputs))
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: grpc.ServicerContext) -> Empty:
         kind = self._kind(request.type, context)
         kind.delete(Made(public(read(request.old_inputs)), self._place(context), request.id))
+        try:
+            self._world.remove(request.type, request.id, public(read(request.properties)))
+        except WorldError as error:
+            _refuse(context, str(error))
         return Empty()
 
     def Invoke(self, request: provider_pb2.InvokeRequest, context: grpc.ServicerContext) -> provider_pb2.InvokeResponse:
@@ -143,6 +153,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Cancel(self, request: Empty, context: grpc.ServicerContext) -> Empty:
         return Empty()
 
+    def _put(
+        self,
+        type_: str,
+        id_: str,
+        outputs: Mapping[str, Any],
+        state: Mapping[str, Any] | None,
+        context: grpc.ServicerContext,
+    ) -> Mapping[str, Any]:
+        try:
+            return self._world.put(type_, id_, outputs, state and public(state))
+        except WorldError as error:
+            _refuse(context, str(error))
+
     def _kind(self, type_: str, context: grpc.ServicerContext) -> Kind:
         return self._kinds.get(type_) or _refuse(context, f"the local providers do not know the type {type_}")
 
@@ -151,11 +174,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 @contextmanager
-def serve() -> Generator[dict[str, int]]:
-    """Serve both packages, each on a free port of 127.0.0.1; yields the ports by package."""
+def serve(world: World | None = None) -> Generator[dict[str, int]]:
+    """Serve both packages, each on a free port of 127.0.0.1; yields the ports by package.
+
+    What they make, they make in `world`; without one, resources are recorded only.
+    """
+    world = world or World()
     packages = {
-        "aws": Provider("aws", metadata.version("pulumi-aws"), aws.KINDS, aws.INVOKES),
-        "aws-native": Provider("aws-native", metadata.version("pulumi-aws-native"), aws_native.KINDS, {}),
+        "aws": Provider("aws", metadata.version("pulumi-aws"), aws.KINDS, aws.INVOKES, world),
+        "aws-native": Provider("aws-native", metadata.version("pulumi-aws-native"), aws_native.KINDS, {}, world),
     }
     with ThreadPoolExecutor(_THREADS, "provider") as threads, ExitStack() as stack:
         ports: dict[str, int] = {}

@@ -1,0 +1,66 @@
+"""Somebody who places orders: signed requests to the deployed API, and what became of an order."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+_http = urllib3.PoolManager(maxsize=16, timeout=35, retries=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """Calls one API with one principal's credentials."""
+
+    url: str
+    region: str
+    credentials: Credentials
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """The status and the document of the answer."""
+        given = {**({"Content-Type": "application/json"} if body is not None else {}), **(headers or {})}
+        data = b"" if body is None else json.dumps(body).encode()
+        signed = AWSRequest(method, self.url + path, data=data, headers=given)
+        SigV4Auth(self.credentials, "execute-api", self.region).add_auth(signed)
+        answer = _http.request(method, self.url + path, body=data, headers=dict(signed.headers.items()))
+        return answer.status, answer.json() if answer.data else None
+
+    def place(self, **fields: Any) -> str:
+        """The id of a new order."""
+        status, answer = self.request("POST", "/orders", fields)
+        if status != 201:  # noqa: PLR2004 - created
+            raise RuntimeError(f"the order was not taken: {status} {answer}")
+        return answer["order_id"]
+
+    def read(self, order_id: str) -> dict[str, str]:
+        """The order as it is now."""
+        return self.request("GET", f"/orders/{order_id}")[1]
+
+    def wait(self, order_id: str, *, within: float) -> dict[str, str]:
+        """The order once it is shipped, or as it is when the time is over."""
+        deadline = time.monotonic() + within
+        while (order := self.read(order_id)).get("state") != "shipped" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return order
+
+    def curl(self) -> str:
+        """A command line that places an order as this principal."""
+        parts = [
+            *("curl", "--aws-sigv4", f"aws:amz:{self.region}:execute-api"),
+            *("--user", f"{self.credentials.access_key}:{self.credentials.secret_key}"),
+            *(("--header", f"X-Amz-Security-Token: {self.credentials.token}") if self.credentials.token else ()),
+            *("--header", "Content-Type: application/json"),
+            *("--data", '{"reference": "from-curl"}', f"{self.url}/orders"),
+        ]
+        return shlex.join(parts)

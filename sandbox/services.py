@@ -1,0 +1,97 @@
+"""What AWS services do by themselves on the local cloud, each only as far as the deployed policies let it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sandbox.authority import Authority, DeniedError
+from sandbox.iam import Anonymous, Principal, Service
+from sandbox.ministack import MiniStack
+from sandbox.provider.kind import Place
+
+_CONNECTIONS = 128
+
+
+def _denied(reason: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": reason}}, operation)
+
+
+class ServiceOutbox:
+    """Sends to queues as an AWS service on behalf of one resource, such as EventBridge for a rule."""
+
+    def __init__(self, authority: Authority, ministack: MiniStack, place: Place, principal: Service) -> None:
+        self._authority = authority
+        self._sqs = ministack.client("sqs")
+        self._place = place
+        self._principal = principal
+
+    def send_message(self, **request: Any) -> Any:
+        """As boto3's; refused with AccessDeniedException where the queue's policy does not admit the service."""
+        queue = str(request["QueueUrl"]).rpartition("/")[2]
+        decision = self._authority.decide(self._principal, "sqs:SendMessage", self._place.arn("sqs", queue))
+        if not decision.allowed:
+            raise _denied(decision.reason, "SendMessage")
+        return self._sqs.send_message(**request)
+
+
+class Lambda:
+    """Runs functions for whoever their policies let, in processes of MiniStack."""
+
+    def __init__(self, authority: Authority, ministack: MiniStack, *, timeout: float) -> None:
+        """`timeout` is how many seconds a caller waits for an answer."""
+        self._authority = authority
+        self._client = ministack.client("lambda", read_timeout=timeout, max_pool_connections=_CONNECTIONS)
+
+    def invoke(self, function_arn: str, payload: bytes) -> Mapping[str, Any]:
+        """Run a function, as Lambda itself: boto3's answer.
+
+        Raises:
+            ClientError: The function is not there, is throttled, or Lambda may not assume its role.
+
+        """
+        name = function_arn.rpartition(":")[2]
+        try:
+            self._authority.invoked(name)
+        except DeniedError as error:
+            raise _denied(str(error), "Invoke") from error
+        except LookupError as error:
+            missing = {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}
+            raise ClientError(missing, "Invoke") from error
+        return self._client.invoke(FunctionName=name, Payload=payload)
+
+    def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:
+        """Why `principal` may not invoke the function, or None."""
+        actions = ["lambda:InvokeFunction"]
+        if isinstance(principal, Anonymous):
+            actions.append("lambda:InvokeFunctionUrl")
+        decisions = [self._authority.decide(principal, action, function_arn, context) for action in actions]
+        return next((decision.reason for decision in decisions if not decision.allowed), None)
+
+
+class Handover:
+    """The part of EventBridge that hands events of one rule to a function: asks whether it may, and whether it is."""
+
+    def __init__(self, functions: Lambda, ministack: MiniStack, principal: Service) -> None:
+        self._functions = functions
+        self._client = ministack.client("lambda")
+        self._principal = principal
+
+    def invoke(self, **request: Any) -> Any:
+        """As boto3's dry run."""
+        arn = str(request["FunctionName"])
+        if reason := self._functions.refusal(self._principal, arn):
+            raise _denied(reason, "Invoke")
+        return self._client.get_function(FunctionName=arn.rpartition(":")[2])
+
+
+class Runs:
+    """Lambda, as the one who works on the events that it has accepted."""
+
+    def __init__(self, functions: Lambda) -> None:
+        self._functions = functions
+
+    def invoke(self, **request: Any) -> Any:
+        return self._functions.invoke(request["FunctionName"], request["Payload"])

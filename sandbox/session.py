@@ -1,0 +1,144 @@
+"""The local cloud as seen from the command line: finds it, starts it, ends it, asks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from sandbox.cloud import STATE_FILE
+
+_ROOT = Path(__file__).resolve().parents[1]
+_START_WITHIN = 60.0  # seconds; 2 are usual
+_STOP_WITHIN = 20.0
+_http = urllib3.PoolManager(timeout=30, retries=False)
+
+
+class SessionError(RuntimeError):
+    """The local cloud does not start, or does not answer; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A local cloud that runs."""
+
+    state: Path
+    about: dict[str, Any]
+
+    @property
+    def instance(self) -> str:
+        """Another one each time a cloud starts: what was on one is not on another."""
+        return self.about["instance"]
+
+    @property
+    def attach(self) -> str:
+        """The providers, as PULUMI_DEBUG_PROVIDERS takes them."""
+        return self.about["providers"]
+
+    @property
+    def killed(self) -> bool:
+        """Whether it has ended meanwhile."""
+        return not _alive(self.about["pid"])
+
+    def ask(self, what: str, **wanted: Any) -> Any:
+        """An answer of the control address."""
+        answer = _http.request(
+            "POST",
+            f"{self.about['urls']['control']}/{what}",
+            headers={"Authorization": f"Bearer {self.about['token']}"},
+            body=json.dumps(wanted),
+        )
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's word for yes
+            raise SessionError(f"the local cloud refuses {what}: {answer.data.decode()}")
+        return answer.json()
+
+    def stop(self) -> None:
+        """End it, with everything that is on it."""
+        _end(self.about["pid"], signal.SIGTERM, self.state)
+
+
+def found(state: Path) -> Session | None:
+    """The cloud that runs on this folder, if it is whole. What is left of one that isn't, is ended."""
+    file = state / STATE_FILE
+    if not file.exists():
+        return None
+    about = json.loads(file.read_text(encoding="utf-8"))
+    session = Session(state=state, about=about)
+    if not session.killed and _answers(about["ministack"]["url"]):
+        with suppress(urllib3.exceptions.HTTPError, SessionError):
+            session.ask("decisions")
+            return session
+    for pid in (about["pid"], about["ministack"]["pid"]):
+        _end(pid, signal.SIGKILL, state)
+    file.unlink(missing_ok=True)
+    return None
+
+
+def start(state: Path, *, region: str, program: Path = _ROOT, time_factor: float = 1.0) -> Session:
+    """Start a cloud on this folder, as a process that outlives this one.
+
+    Raises:
+        SessionError: It ended early, or does not serve in time; the message ends with its own last words.
+
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = state / "cloud.log"
+    options = ["--region", region, "--program", str(program), "--time-factor", str(time_factor)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.cloud", str(state), *options],
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        if (state / STATE_FILE).exists():
+            session = found(state)
+            if session is not None:
+                return session
+        time.sleep(0.05)
+    if process.poll() is None:
+        process.kill()
+    raise SessionError(f"the local cloud does not start: {log.read_text(errors='replace')[-2000:].strip()}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return _http.request("GET", f"{url}/_ministack/ready").status == 200  # noqa: PLR2004 - HTTP's word for yes
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of ours has this id: a recycled id would run something else."""
+    with suppress(OSError):
+        return b"sandbox.cloud" in (command := Path(f"/proc/{pid}/cmdline").read_bytes()) or b"ministack" in command
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return not Path("/proc").exists()
+    return False
+
+
+def _end(pid: int, how: signal.Signals, state: Path) -> None:
+    if not _alive(pid):
+        return
+    os.kill(pid, how)
+    deadline = time.monotonic() + _STOP_WITHIN
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            raise SessionError(f"process {pid} does not end: see {state / 'cloud.log'}")
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.02)

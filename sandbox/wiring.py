@@ -1,0 +1,236 @@
+"""From deployed resources to workers: pipes and rule targets run as they are deployed at that moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sandbox.authority import Authority, DeniedError
+from sandbox.delivery import (
+    ApiDestination,
+    ApiDestinationTarget,
+    ApiKey,
+    Basic,
+    Dispatcher,
+    Hop,
+    Parameters,
+    ToApiDestination,
+    queue_url,
+)
+from sandbox.iam import RoleSession, Service
+from sandbox.invocation import AsyncPolicy, FunctionTarget, ToFunction
+from sandbox.live import bus_name, target_queue
+from sandbox.ministack import MiniStack
+from sandbox.pipe import Pipe, PipeSettings
+from sandbox.provider.kind import Place
+from sandbox.registry import Registry
+from sandbox.retry import Journal, Limiter, RetryPolicy
+from sandbox.services import Handover, Lambda, Runs, ServiceOutbox
+
+Properties = Mapping[str, Any]
+
+PIPE = "aws-native:pipes:Pipe"
+TARGET = "aws:cloudwatch/eventTarget:EventTarget"
+_DESTINATION = "aws:cloudwatch/eventApiDestination:EventApiDestination"
+_CONNECTION = "aws:cloudwatch/eventConnection:EventConnection"
+_FUNCTION = "aws:lambda/function:Function"
+_INVOKE_CONFIG = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
+# Whoever delivers has to learn of a change of any of these.
+_OF_TARGETS = {TARGET, _DESTINATION, _CONNECTION, _FUNCTION, _INVOKE_CONFIG}
+
+
+class Wiring:
+    """Starts, changes and stops what works on events. For one thread at a time."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        authority: Authority,
+        ministack: MiniStack,
+        front: str,
+        place: Place,
+        state: Path,
+        time_factor: float,
+    ) -> None:
+        """`front` is where roles find AWS; waits of Lambda's retries last `time_factor` of what they last on AWS."""
+        self._registry = registry
+        self._authority = authority
+        self._ministack = ministack
+        self._front = front
+        self._place = place
+        self._state = state
+        self._time_factor = time_factor
+        self._lambda = Lambda(authority, ministack, timeout=910)
+        self._dispatcher = Dispatcher(ministack.client("sqs", max_pool_connections=64), state=state / "deliveries")
+        self._limiters: dict[tuple[str, int], Limiter] = {}
+        self._pipes: dict[str, _Running] = {}
+
+    def put(self, type_: str, id_: str, properties: Properties) -> None:
+        """A resource is there, or has changed."""
+        if type_ == PIPE:
+            self._start_pipe(id_, properties)
+        elif type_ in _OF_TARGETS:
+            for target in self._registry.of(TARGET).values():
+                self._dispatcher.attach(self._url(target_queue(target)), self._hop(target))
+
+    def remove(self, type_: str, id_: str, properties: Properties) -> None:
+        """A resource is about to go."""
+        if type_ == PIPE and id_ in self._pipes:
+            self._pipes.pop(id_).stop()
+        elif type_ == TARGET:
+            self._dispatcher.detach(self._url(target_queue(properties)))
+
+    def close(self) -> None:
+        for running in self._pipes.values():
+            running.stop()
+        self._dispatcher.close()
+
+    def _start_pipe(self, id_: str, pipe: Properties) -> None:
+        stream = pipe["sourceParameters"]["dynamoDbStreamParameters"]
+        target = pipe["targetParameters"]
+        emitted = target["eventBridgeEventBusParameters"]
+        dead_letters = stream.get("deadLetterConfig", {}).get("arn")
+        session = self._authority.session(
+            pipe["roleArn"],
+            by=Service(name="pipes.amazonaws.com", source_arn=pipe["arn"], source_account=self._place.account),
+            session=pipe["name"],
+            region=self._place.region,
+        )
+        clients = {
+            name: session.client(name, endpoint_url=self._front) for name in ("dynamodbstreams", "events", "sqs")
+        }
+        worker = Pipe(
+            PipeSettings(
+                arn=pipe["arn"],
+                stream_arn=pipe["source"],
+                bus_arn=pipe["target"],
+                source=emitted["source"],
+                detail_type=emitted["detailType"],
+                template=target.get("inputTemplate"),
+                filters=tuple(
+                    f["pattern"] for f in pipe["sourceParameters"].get("filterCriteria", {}).get("filters", [])
+                ),
+                batch_size=stream.get("batchSize", 100),
+                attempts=stream.get("maximumRetryAttempts", -1),
+                age=stream.get("maximumRecordAgeInSeconds", -1),
+                bisect=stream.get("onPartialBatchItemFailure") == "AUTOMATIC_BISECT",
+                dead_letters=self._url_of(dead_letters) if dead_letters else None,
+            ),
+            streams=clients["dynamodbstreams"],
+            bus=clients["events"],
+            outbox=clients["sqs"],
+            journal=Journal(self._state / "pipes" / id_),
+        )
+        if id_ in self._pipes:
+            self._pipes.pop(id_).stop()
+        self._pipes[id_] = _Running(worker, id_)
+
+    def _hop(self, target: Properties) -> Hop:
+        rule = {
+            "rule_arn": self._place.arn("events", f"rule/{bus_name(target)}/{target['rule']}"),
+            "arn": target["arn"],
+            "retry": RetryPolicy(
+                attempts=target.get("retryPolicy", {}).get("maximumRetryAttempts", 185),
+                age=target.get("retryPolicy", {}).get("maximumEventAgeInSeconds", 86_400),
+            ),
+            "dead_letters": self._url_of(target["deadLetterConfig"]["arn"]) if "deadLetterConfig" in target else None,
+        }
+        on_behalf = Service(
+            name="events.amazonaws.com", source_arn=rule["rule_arn"], source_account=self._place.account
+        )
+        if ":api-destination/" in target["arn"]:
+            return self._to_destination(target, rule, on_behalf)
+        return self._to_function(target, rule, on_behalf)
+
+    def _to_destination(self, target: Properties, rule: dict[str, Any], on_behalf: Service) -> Hop:
+        destination = self._by_arn(_DESTINATION, target["arn"])
+        connection = self._by_arn(_CONNECTION, destination["connectionArn"])
+        transformer = target.get("inputTransformer", {})
+        added = target.get("httpTarget", {})
+        rate = destination["invocationRateLimitPerSecond"]
+        role = RoleSession(role_arn=target["roleArn"], session="EventBridge")
+
+        def denied() -> str | None:
+            try:
+                self._authority.assume(role.role_arn, by=on_behalf, session=role.session)
+            except DeniedError as error:
+                return str(error)
+            decision = self._authority.decide(role, "events:InvokeApiDestination", target["arn"])
+            return None if decision.allowed else decision.reason
+
+        return ToApiDestination(
+            ApiDestinationTarget(
+                **rule,
+                destination=ApiDestination(
+                    endpoint=destination["invocationEndpoint"],
+                    method=destination["httpMethod"],
+                    authorization=_authorization(connection["authParameters"]),
+                ),
+                paths=transformer.get("inputPaths", {}),
+                template=transformer.get("inputTemplate"),
+                parameters=Parameters(
+                    headers=added.get("headerParameters", {}), query=added.get("queryStringParameters", {})
+                ),
+            ),
+            rate=self._limiters.setdefault((target["arn"], rate), Limiter(rate)),
+            outbox=ServiceOutbox(self._authority, self._ministack, self._place, on_behalf),
+            denied=denied,
+        )
+
+    def _to_function(self, target: Properties, rule: dict[str, Any], on_behalf: Service) -> Hop:
+        function = self._by_arn(_FUNCTION, target["arn"])
+        config: Properties = next(
+            (c for c in self._registry.of(_INVOKE_CONFIG).values() if c["functionName"] == function["name"]), {}
+        )
+        on_failure = config.get("destinationConfig", {}).get("onFailure", {}).get("destination")
+        records = self._authority.session(
+            function["role"],
+            by=Service(name="lambda.amazonaws.com", source_account=self._place.account),
+            session=function["name"],
+            region=self._place.region,
+        )
+        return ToFunction(
+            FunctionTarget(
+                **rule,
+                policy=AsyncPolicy(
+                    retries=config.get("maximumRetryAttempts", 2), age=config.get("maximumEventAgeInSeconds", 21_600)
+                ).scaled(self._time_factor),
+                on_failure=self._url_of(on_failure) if on_failure else None,
+                timeout=float(function.get("timeout", 3)),
+            ),
+            handover=Handover(self._lambda, self._ministack, on_behalf),
+            functions=Runs(self._lambda),
+            outbox=ServiceOutbox(self._authority, self._ministack, self._place, on_behalf),
+            records=records.client("sqs", endpoint_url=self._front),
+        )
+
+    def _by_arn(self, type_: str, arn: str) -> Properties:
+        return next(found for found in self._registry.of(type_).values() if found["arn"] == arn)
+
+    def _url(self, queue: str) -> str:
+        return self._url_of(self._place.arn("sqs", queue))
+
+    def _url_of(self, queue_arn: str) -> str:
+        return queue_url(self._ministack.endpoint_url, queue_arn)
+
+
+class _Running:
+    """A pipe with its thread."""
+
+    def __init__(self, pipe: Pipe, name: str) -> None:
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=pipe.run, args=(self._stopping,), name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+
+def _authorization(parameters: Properties) -> Basic | ApiKey:
+    if basic := parameters.get("basic"):
+        return Basic(basic["username"], basic["password"])
+    return ApiKey(parameters["apiKey"]["key"], parameters["apiKey"]["value"])
