@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 STACK ?= local
 
-.PHONY: help preview check test engine lock setup clean
+.PHONY: help up down preview check test engine lock setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	@touch $(READY)
+
+up: $(READY) ## deploy onto a local cloud on this machine, and send an order through it
+	@$(BIN)/python -m sandbox up
+
+down: $(READY) ## destroy what `make up` deployed, and end every process
+	@$(BIN)/python -m sandbox down
 
 preview: $(READY) ## what would be deployed, and the policies' verdict (STACK=local, dev or prod)
 	@$(BIN)/python -m sandbox preview --stack $(STACK)
@@ -43,5 +49,6 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml again and pin them 
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group policy --constraint requirements.txt --output-file policy/requirements.txt
 
-clean: ## remove .venv and everything built
+clean: ## end what runs, and remove .venv and everything built
+	@if [ -f $(READY) ]; then $(BIN)/python -m sandbox down; fi
 	@rm -rf .venv build .pytest_cache .ruff_cache .hypothesis

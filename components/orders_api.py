@@ -229,7 +229,8 @@ def _only(label: str, principals: list[str], resources: list[str]) -> tuple[Stat
             "Effect": "Deny",
             "Principal": "*",
             "Action": "execute-api:Invoke",
-            "Resource": resources,
+            # API Gateway serves a path with a slash behind it as the same route; under which ARN, is not documented.
+            "Resource": [*resources, *(f"{resource}/*" for resource in resources)],
             "Condition": {"StringNotEquals": {"aws:PrincipalArn": principals}},
         },
     )

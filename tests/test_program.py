@@ -326,7 +326,7 @@ def test_every_route_demands_a_signature_and_refuses_who_is_not_on_its_list(prog
         if statement["Effect"] == "Deny":
             assert statement["Principal"] == "*"
             denied |= dict.fromkeys(statement["Resource"], statement["Condition"]["StringNotEquals"])
-    assert denied.keys() == routes
+    assert denied.keys() == routes | {f"{route}/*" for route in routes}, "a slash at the end is the same route"
     assert all(condition["aws:PrincipalArn"] for condition in denied.values())
     clients = denied["execute-api:/v1/POST/orders"]
     assert clients == denied["execute-api:/v1/GET/orders/*"] != denied["execute-api:/v1/POST/confirm-shipment"]

@@ -172,7 +172,10 @@ def variables(text: str) -> set[str]:
 
 
 def substitute(text: str, context: Mapping[str, Any], *, absent: str, quoted: bool) -> str:
-    """The text with its variables' values; `quoted` is for text whose variables stand inside JSON strings."""
+    """The text with its variables' values; with `quoted` they are escaped for the JSON strings that they stand in.
+
+    A gateway response has them as they are, by its documentation; of access logs it isn't documented.
+    """
 
     def value(found: re.Match[str]) -> str:
         node: Any = context
