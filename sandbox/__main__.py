@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 
 from engine import EngineError
 from sandbox import session
-from sandbox.client import Client
+from sandbox.client import Client, NotTakenError
 from sandbox.control import MODES
 from sandbox.provider import ProvidersError
 from sandbox.session import Session, SessionError
@@ -41,7 +41,7 @@ def _explained() -> Generator[None]:
     """What a person can mend is said in one line, without a traceback."""
     try:
         yield
-    except (EngineError, ProvidersError, StackError, SessionError) as error:
+    except (EngineError, NotTakenError, ProvidersError, StackError, SessionError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from error
 
@@ -62,7 +62,7 @@ def up(state: State = None, order: Annotated[bool, typer.Option(help="Place an o
     """Start the local cloud if need be, deploy onto it under the policies, and send an order through it."""
     folder = _folder(state)
     with _explained():
-        running = session.found(folder) or session.start(folder, region=_region())
+        running = session.start(folder, region=_region())
         _forget_what_is_gone(folder, running)
         with opened("local", state=folder, providers=running, streams=True) as program:
             if code := program.up().code:
@@ -90,7 +90,7 @@ def down(state: State = None) -> None:
             raise typer.Exit(code)
         running.stop()
         shutil.rmtree(folder / "journal", ignore_errors=True)
-        for name in ("instance", "outputs.json"):
+        for name in ("instance", "outputs.json", "cloud.log", "start.lock"):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -137,7 +137,11 @@ def carrier(
     """Let a mock carrier misbehave, until it is told to be ok."""
     running = _running(state)
     with _explained():
-        running.ask("mode", function=f"event-gateway-local-carrier-{name}-mock", mode=mode)
+        function = f"event-gateway-local-carrier-{name}-mock"
+        deployed = running.ask("resources", type=_FUNCTION, properties=["name"])
+        if function not in {known["name"] for known in deployed.values()}:
+            raise SessionError(f"no mock carrier is called {name}")
+        running.ask("mode", function=function, mode=mode)
 
 
 @app.command()
@@ -180,9 +184,8 @@ def _show_steps(running: Session, order_id: str, shown: set[str]) -> None:
         record = line["record"]
         if record.get("order_id") == order_id and line["id"] not in shown and record.get("message") != "Order read":
             shown.add(line["id"])
-            print(
-                f"  {_clock(line['at'])} {record['service'].removeprefix('event-gateway-local-'):<22} {record['message']}"
-            )
+            who = record["service"].removeprefix("event-gateway-local-")
+            print(f"  {_clock(line['at'])} {who:<22} {record['message']}")
 
 
 def _log_lines(running: Session) -> list[dict[str, Any]]:
@@ -243,7 +246,8 @@ def _forget_what_is_gone(folder: Path, running: Session) -> None:
 
 
 def _running(state: Path | None) -> Session:
-    running = session.found(_folder(state))
+    with _explained():
+        running = session.found(_folder(state))
     if running is None or not (_folder(state) / "outputs.json").exists():
         print("nothing runs: start it with `make up`", file=sys.stderr)
         raise typer.Exit(1)

@@ -17,6 +17,10 @@ from botocore.credentials import Credentials
 _http = urllib3.PoolManager(maxsize=16, timeout=35, retries=False)
 
 
+class NotTakenError(RuntimeError):
+    """The API did not take an order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Client:
     """Calls one API with one principal's credentials."""
@@ -40,7 +44,7 @@ class Client:
         """The id of a new order."""
         status, answer = self.request("POST", "/orders", fields)
         if status != 201:  # noqa: PLR2004 - created
-            raise RuntimeError(f"the order was not taken: {status} {answer}")
+            raise NotTakenError(f"the order was not taken: {status} {answer}")
         return answer["order_id"]
 
     def read(self, order_id: str) -> dict[str, str]:

@@ -11,8 +11,10 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -54,6 +56,10 @@ from sandbox.urls import URL_TYPE, function_urls
 from sandbox.wiring import Wiring
 
 STATE_FILE = "cloud.json"
+TEMPORARY = "tmp"
+"""The folder, within the state, of what a cloud must not leave behind however it ends."""
+JOURNAL = "journal"
+"""The folder, within the state, of what the workers have to remember."""
 _GATEWAY_TIMEOUT = 29.0  # seconds that API Gateway waits for an integration
 _STAGE = "aws:apigateway/stage:Stage"
 
@@ -74,11 +80,12 @@ class Cloud(World):
         self._state = state
         self._program = program
         self._time_factor = time_factor
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._deployments = Deployments()
         self._functions = Lambda(self.authority, emulator, timeout=_GATEWAY_TIMEOUT)
         self._http = urllib3.PoolManager(maxsize=64, timeout=_GATEWAY_TIMEOUT, retries=False)
         self._roles: dict[str, Credentials] = {}
+        self._roles_lock = threading.Lock()
         self._logs = emulator.client("logs")
 
     def serve(self, stack: ExitStack) -> None:
@@ -103,7 +110,7 @@ class Cloud(World):
             ministack=self.ministack,
             front=self.urls["front"],
             place=self.place,
-            state=self._state / "journal",
+            state=self._state / JOURNAL,
             time_factor=self._time_factor,
         )
         stack.callback(self._wiring.close)
@@ -122,7 +129,7 @@ class Cloud(World):
                 self._deployments.put(type_, id_, known)
                 self.registry.put(type_, id_, known)
                 self._wiring.put(type_, id_, known)
-            except (ClientError, DeniedError, NotLiveError, UnsupportedError) as error:
+            except (ClientError, DeniedError, LookupError, NotLiveError, UnsupportedError) as error:
                 raise WorldError(str(error)) from error
             return decided
 
@@ -181,7 +188,8 @@ class Cloud(World):
         return ServiceAnswer(answer.status, answer.data, tuple(answer.headers.items()))
 
     def _in_role(self, role_arn: str) -> Credentials:
-        with self._lock:
+        # Another lock than that of changes, which may wait for a delivery that ends in a request to the gateway.
+        with self._roles_lock:
             keys = self._roles.get(role_arn)
             if keys is None or (keys.expires and keys.expires.timestamp() < time.time() + 60):
                 try:
@@ -219,7 +227,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     place = Place(region=arguments.region)
     file = arguments.state / STATE_FILE
+    # Of a cloud that is gone: what it was about, is gone too.
+    for leftover in (TEMPORARY, JOURNAL):
+        shutil.rmtree(arguments.state / leftover, ignore_errors=True)
+    temporary = arguments.state.absolute() / TEMPORARY
+    temporary.mkdir(mode=0o700)
+    tempfile.tempdir = str(temporary)
     with ExitStack() as stack:
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         emulator = stack.enter_context(ministack.start(region=place.region, environment={"AUTH": "true"}))
         cloud = Cloud(emulator, place, arguments.state, arguments.program, arguments.time_factor)
         cloud.serve(stack)

@@ -160,7 +160,7 @@ class Line:
 
     def recover(self) -> None:
         """Make visible what a worker before this one had taken and not finished."""
-        for key in self._journal.keys():  # noqa: SIM118 - a journal is no mapping
+        for key in self._journal:
             receipt = (self._journal.read(key) or {})["receipt"]
             try:
                 self._queues.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=0)

@@ -165,7 +165,7 @@ class ToFunction:
         self._chance = chance
         self._rule = Rule(target, outbox=outbox, count=count, clock=clock, chance=chance)
 
-    def slot(self, _job: Job, now: float) -> float:
+    def slot(self, job: Job, now: float) -> float:  # noqa: ARG002 - a function has no rate
         return now
 
     def attempt(self, job: Job) -> Later | None:

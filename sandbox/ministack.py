@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,8 @@ class MiniStack:
     def __init__(self, process: subprocess.Popen[bytes], *, folder: Path, port: int, region: str) -> None:
         self._process = process
         self._folder = folder
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[Any, ...], Any] = {}
         self.endpoint_url = f"http://{_HOST}:{port}"
         self.region = region
 
@@ -52,8 +55,16 @@ class MiniStack:
         It acts as the root of the account, and never tries again: on one machine that hides errors and mends none.
         `config` are further arguments of botocore's Config.
         """
+        with self._lock:
+            # A client takes a tenth of a second to make, and serves any number of threads.
+            key = (service, *sorted(config.items()))
+            if key not in self._clients:
+                self._clients[key] = self._make_client(service, config)
+            return self._clients[key]
+
+    def _make_client(self, service: str, given: Mapping[str, Any]) -> Any:
         make: Any = boto3.Session("test", "test", region_name=self.region).client
-        config = {"proxies": {}, "retries": {"total_max_attempts": 1}, **config}
+        config: dict[str, Any] = {"proxies": {}, "retries": {"total_max_attempts": 1}, **given}
         return make(service, endpoint_url=self.endpoint_url, config=Config(**config))
 
     def stop(self) -> None:

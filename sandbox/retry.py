@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -211,8 +211,9 @@ class Journal:
     def remove(self, key: str) -> None:
         self._do("DELETE FROM journal WHERE key = ?", key)
 
-    def keys(self) -> list[str]:
-        return [key for (key,) in self._do("SELECT key FROM journal ORDER BY key")]
+    def __iter__(self) -> Iterator[str]:
+        """The keys, as they are now."""
+        return iter([key for (key,) in self._do("SELECT key FROM journal ORDER BY key")])
 
     def close(self) -> None:
         with self._lock:

@@ -58,8 +58,9 @@ class Lambda:
         except DeniedError as error:
             raise _denied(str(error), "Invoke") from error
         except LookupError as error:
-            missing = {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}
-            raise ClientError(missing, "Invoke") from error
+            raise ClientError(
+                {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}, "Invoke"
+            ) from error
         return self._client.invoke(FunctionName=name, Payload=payload)
 
     def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,14 @@ from typing import Any
 
 import urllib3
 
-from sandbox.cloud import STATE_FILE
+from sandbox.cloud import STATE_FILE, TEMPORARY
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_WITHIN = 60.0  # seconds; 2 are usual
 _STOP_WITHIN = 20.0
 _http = urllib3.PoolManager(timeout=30, retries=False)
+# Those that this process has started, by id: who ends one of them takes its exit status.
+_started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class SessionError(RuntimeError):
@@ -51,12 +55,15 @@ class Session:
 
     def ask(self, what: str, **wanted: Any) -> Any:
         """An answer of the control address."""
-        answer = _http.request(
-            "POST",
-            f"{self.about['urls']['control']}/{what}",
-            headers={"Authorization": f"Bearer {self.about['token']}"},
-            body=json.dumps(wanted),
-        )
+        try:
+            answer = _http.request(
+                "POST",
+                f"{self.about['urls']['control']}/{what}",
+                headers={"Authorization": f"Bearer {self.about['token']}"},
+                body=json.dumps(wanted),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise SessionError("the local cloud does not answer: has it ended? `make up` starts it anew") from error
         if answer.status != 200:  # noqa: PLR2004 - HTTP's word for yes
             raise SessionError(f"the local cloud refuses {what}: {answer.data.decode()}")
         return answer.json()
@@ -64,6 +71,7 @@ class Session:
     def stop(self) -> None:
         """End it, with everything that is on it."""
         _end(self.about["pid"], signal.SIGTERM, self.state)
+        shutil.rmtree(self.state / TEMPORARY, ignore_errors=True)
 
 
 def found(state: Path) -> Session | None:
@@ -74,23 +82,30 @@ def found(state: Path) -> Session | None:
     about = json.loads(file.read_text(encoding="utf-8"))
     session = Session(state=state, about=about)
     if not session.killed and _answers(about["ministack"]["url"]):
-        with suppress(urllib3.exceptions.HTTPError, SessionError):
+        with suppress(SessionError):
             session.ask("decisions")
             return session
     for pid in (about["pid"], about["ministack"]["pid"]):
         _end(pid, signal.SIGKILL, state)
     file.unlink(missing_ok=True)
+    shutil.rmtree(state / TEMPORARY, ignore_errors=True)
     return None
 
 
 def start(state: Path, *, region: str, program: Path = _ROOT, time_factor: float = 1.0) -> Session:
-    """Start a cloud on this folder, as a process that outlives this one.
+    """Start a cloud on this folder, as a process that outlives this one; or find the one that someone else started.
 
     Raises:
         SessionError: It ended early, or does not serve in time; the message ends with its own last words.
 
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / "start.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return found(state) or _start(state, region, program, time_factor)
+
+
+def _start(state: Path, region: str, program: Path, time_factor: float) -> Session:
     log = state / "cloud.log"
     options = ["--region", region, "--program", str(program), "--time-factor", str(time_factor)]
     with log.open("wb") as output:
@@ -102,6 +117,7 @@ def start(state: Path, *, region: str, program: Path = _ROOT, time_factor: float
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _started[process.pid] = process
     deadline = time.monotonic() + _START_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         if (state / STATE_FILE).exists():
@@ -109,8 +125,10 @@ def start(state: Path, *, region: str, program: Path = _ROOT, time_factor: float
             if session is not None:
                 return session
         time.sleep(0.05)
-    if process.poll() is None:
-        process.kill()
+    # Not at once with SIGKILL: it ends what it has started.
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(SessionError):
+            _end(process.pid, how, state)
     raise SessionError(f"the local cloud does not start: {log.read_text(errors='replace')[-2000:].strip()}")
 
 
@@ -132,13 +150,13 @@ def _alive(pid: int) -> bool:
 
 
 def _end(pid: int, how: signal.Signals, state: Path) -> None:
-    if not _alive(pid):
-        return
-    os.kill(pid, how)
+    """End a process; by force, also those of its group: what a MiniStack runs ends with it."""
+    if _alive(pid):
+        (os.killpg if how is signal.SIGKILL else os.kill)(pid, how)
     deadline = time.monotonic() + _STOP_WITHIN
     while _alive(pid):
         if time.monotonic() > deadline:
             raise SessionError(f"process {pid} does not end: see {state / 'cloud.log'}")
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
         time.sleep(0.02)
+    if process := _started.pop(pid, None):
+        process.wait(_STOP_WITHIN)

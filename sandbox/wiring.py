@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from sandbox.authority import Authority, DeniedError
+from sandbox.authority import Authority
 from sandbox.delivery import (
     ApiDestination,
     ApiDestinationTarget,
@@ -37,8 +38,10 @@ _DESTINATION = "aws:cloudwatch/eventApiDestination:EventApiDestination"
 _CONNECTION = "aws:cloudwatch/eventConnection:EventConnection"
 _FUNCTION = "aws:lambda/function:Function"
 _INVOKE_CONFIG = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
-# Whoever delivers has to learn of a change of any of these.
-_OF_TARGETS = {TARGET, _DESTINATION, _CONNECTION, _FUNCTION, _INVOKE_CONFIG}
+
+
+class _MissingError(LookupError):
+    """No resource with this ARN is deployed."""
 
 
 class Wiring:
@@ -72,8 +75,9 @@ class Wiring:
         """A resource is there, or has changed."""
         if type_ == PIPE:
             self._start_pipe(id_, properties)
-        elif type_ in _OF_TARGETS:
-            for target in self._registry.of(TARGET).values():
+        for target in self._affected(type_, properties):
+            # While what another target is about is being replaced, that one stays as it was.
+            with nullcontext() if type_ == TARGET else suppress(_MissingError):
                 self._dispatcher.attach(self._url(target_queue(target)), self._hop(target))
 
     def remove(self, type_: str, id_: str, properties: Properties) -> None:
@@ -88,6 +92,20 @@ class Wiring:
             running.stop()
         self._dispatcher.close()
 
+    def _affected(self, type_: str, properties: Properties) -> list[Properties]:
+        """The targets whose deliveries depend on this resource."""
+        if type_ == TARGET:
+            return [properties]
+        arns: set[str] = set()
+        if type_ in (_DESTINATION, _FUNCTION):
+            arns = {properties["arn"]}
+        elif type_ == _CONNECTION:
+            destinations = self._registry.of(_DESTINATION).values()
+            arns = {found["arn"] for found in destinations if found["connectionArn"] == properties["arn"]}
+        elif type_ == _INVOKE_CONFIG:
+            arns = {self._place.arn("lambda", f"function:{properties['functionName']}")}
+        return [target for target in self._registry.of(TARGET).values() if target["arn"] in arns]
+
     def _start_pipe(self, id_: str, pipe: Properties) -> None:
         stream = pipe["sourceParameters"]["dynamoDbStreamParameters"]
         target = pipe["targetParameters"]
@@ -99,9 +117,11 @@ class Wiring:
             session=pipe["name"],
             region=self._place.region,
         )
-        clients = {
-            name: session.client(name, endpoint_url=self._front) for name in ("dynamodbstreams", "events", "sqs")
-        }
+
+        def client(service: str) -> Any:
+            make: Any = session.client
+            return make(service, endpoint_url=self._front)
+
         worker = Pipe(
             PipeSettings(
                 arn=pipe["arn"],
@@ -119,9 +139,9 @@ class Wiring:
                 bisect=stream.get("onPartialBatchItemFailure") == "AUTOMATIC_BISECT",
                 dead_letters=self._url_of(dead_letters) if dead_letters else None,
             ),
-            streams=clients["dynamodbstreams"],
-            bus=clients["events"],
-            outbox=clients["sqs"],
+            streams=client("dynamodbstreams"),
+            bus=client("events"),
+            outbox=client("sqs"),
             journal=Journal(self._state / "pipes" / id_),
         )
         if id_ in self._pipes:
@@ -129,7 +149,7 @@ class Wiring:
         self._pipes[id_] = _Running(worker, id_)
 
     def _hop(self, target: Properties) -> Hop:
-        rule = {
+        rule: dict[str, Any] = {
             "rule_arn": self._place.arn("events", f"rule/{bus_name(target)}/{target['rule']}"),
             "arn": target["arn"],
             "retry": RetryPolicy(
@@ -154,12 +174,14 @@ class Wiring:
         role = RoleSession(role_arn=target["roleArn"], session="EventBridge")
 
         def denied() -> str | None:
-            try:
-                self._authority.assume(role.role_arn, by=on_behalf, session=role.session)
-            except DeniedError as error:
-                return str(error)
-            decision = self._authority.decide(role, "events:InvokeApiDestination", target["arn"])
-            return None if decision.allowed else decision.reason
+            # No credentials: there is no service to show them to.
+            for decision in (
+                self._authority.decide(on_behalf, "sts:AssumeRole", role.role_arn),
+                self._authority.decide(role, "events:InvokeApiDestination", target["arn"]),
+            ):
+                if not decision.allowed:
+                    return decision.reason
+            return None
 
         return ToApiDestination(
             ApiDestinationTarget(
@@ -208,7 +230,10 @@ class Wiring:
         )
 
     def _by_arn(self, type_: str, arn: str) -> Properties:
-        return next(found for found in self._registry.of(type_).values() if found["arn"] == arn)
+        for found in self._registry.of(type_).values():
+            if found["arn"] == arn:
+                return found
+        raise _MissingError(f"{arn} is not deployed")
 
     def _url(self, queue: str) -> str:
         return self._url_of(self._place.arn("sqs", queue))
