@@ -7,7 +7,6 @@ here by the documents as they are deployed at that moment, and recorded.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import string
 import threading
@@ -33,7 +32,6 @@ from sandbox.iam import (
     RoleSession,
     Service,
     User,
-    api_policy,
     function_policy,
     identity_policy,
     resource_policy,
@@ -64,9 +62,11 @@ class Credentials:
 class Authority:
     """Knows every access key, and decides every call. For any number of threads."""
 
-    def __init__(self, registry: Registry, log: DecisionLog) -> None:
+    def __init__(self, registry: Registry, log: DecisionLog, *, apis: Callable[[str], Policy | None]) -> None:
+        """`apis` finds the policy of the API that an ARN of `execute-api` is about, as the API was deployed."""
         self._registry = registry
         self._log = log
+        self._apis = apis
         self._lock = threading.Lock()
         self._issued: dict[str, AccessKey[Principal]] = {}
         self._deployed = _Deployed(version=-1)
@@ -139,7 +139,9 @@ class Authority:
         return self._log.decide(
             Request(principal=principal, action=action, resource=resource, context=keys),
             identity=deployed.identity_of(principal),
-            resource=deployed.resources.get(_owner(resource)),
+            resource=self._apis(resource)
+            if _owner(resource)[0] == "execute-api"
+            else deployed.resources.get(_owner(resource)),
         )
 
     def invoked(self, function: str) -> list[Decision]:
@@ -260,7 +262,6 @@ def _read(registry: Registry, version: int) -> _Deployed:
             **{_owner(role["arn"]): _trust(role) for role in roles},
             **_queue_policies(registry),
             **_bus_policies(registry),
-            **_api_policies(registry),
             **_function_policies(registry, functions),
         },
         functions=dict(map(_key, functions.values())),
@@ -297,17 +298,6 @@ def _bus_policies(registry: Registry) -> dict[_Owner, Policy]:
     return {("events", name): resource_policy(f"policy of bus {name}", document) for name, document in names}
 
 
-def _api_policies(registry: Registry) -> dict[_Owner, Policy]:
-    found: dict[_Owner, Policy] = {}
-    for api in registry.of("aws:apigateway/restApi:RestApi").values():
-        body = json.loads(api.get("body") or "{}")
-        # The provider applies its own input over what the body says.
-        if document := api.get("policy") or body.get("x-amazon-apigateway-policy"):
-            arn = api["executionArn"]
-            found[_owner(arn)] = api_policy(f"policy of API {api['name']}", document, execution_arn=arn)
-    return found
-
-
 def _function_policies(registry: Registry, functions: Mapping[str, Mapping[str, Any]]) -> dict[_Owner, Policy]:
     permissions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for permission in registry.of("aws:lambda/permission:Permission").values():
@@ -340,7 +330,7 @@ def _function_policy(name: str, permissions: list[Mapping[str, Any]], arn: str) 
 
 
 def _owner(arn: str) -> _Owner:
-    """Which policy is consulted for a resource: a route's is that of its API, a qualified function's the function's."""
+    """Which policy is consulted for a resource: a qualified function's is the function's."""
     if arn == "*":
         return "", arn
     _, _, service, _, _, resource = arn.split(":", 5)
@@ -349,8 +339,6 @@ def _owner(arn: str) -> _Owner:
             return service, resource.removeprefix("event-bus/")
         case "lambda":
             return service, resource.removeprefix("function:").partition(":")[0]
-        case "execute-api":
-            return service, resource.partition("/")[0]
         case _:
             return service, resource
 

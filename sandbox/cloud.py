@@ -71,7 +71,8 @@ class Cloud(World):
         self.place = place
         self.registry = Registry()
         self.log = DecisionLog()
-        self.authority = Authority(self.registry, self.log)
+        self._deployments = Deployments()
+        self.authority = Authority(self.registry, self.log, apis=self._deployments.policy)
         self.ministack = emulator
         self.modes: dict[str, str] = {}
         """What the mock carrier with this function's name does instead of its work."""
@@ -81,7 +82,6 @@ class Cloud(World):
         self._program = program
         self._time_factor = time_factor
         self._lock = threading.Lock()
-        self._deployments = Deployments()
         self._functions = Lambda(self.authority, emulator, timeout=_GATEWAY_TIMEOUT)
         self._http = urllib3.PoolManager(maxsize=64, timeout=_GATEWAY_TIMEOUT, retries=False)
         self._roles: dict[str, Credentials] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from sandbox.gateway import Deployments
 from sandbox.iam import Service
 from sandbox.registry import Registry
 from tests import graph
@@ -36,6 +37,22 @@ def deploy(program):
             outputs = graph.OUTPUTS[node.type](node.name, inputs)
             registry.put(node.type, node.name, {"statementId": node.name, **inputs, **outputs})
     return registry
+
+
+def apis(registry):
+    """The policies of APIs, deployed as the registry has them at the moment of asking."""
+
+    def policy(resource_arn):
+        deployments = Deployments()
+        if not registry.of("aws:apigateway/restApi:RestApi"):
+            return None
+        for type_ in ("restApi:RestApi", "deployment:Deployment", "stage:Stage"):
+            for id_, properties in registry.of(f"aws:apigateway/{type_}").items():
+                # The recorder's ids, by which its resources refer to each other.
+                deployments.put(f"aws:apigateway/{type_}", properties.get("name", f"{id_}-id"), properties)
+        return deployments.policy(resource_arn)
+
+    return policy
 
 
 def the_one(registry, type_, which):

@@ -16,6 +16,7 @@ from tests.sandbox.deployed import (
     NAME,
     PIPE,
     REGION,
+    apis,
     arn,
     changed,
     deploy,
@@ -37,7 +38,7 @@ def registry(programs):
 
 @pytest.fixture
 def authority(registry):
-    return Authority(registry, DecisionLog())
+    return Authority(registry, DecisionLog(), apis=apis(registry))
 
 
 class TestKeys:
@@ -209,11 +210,6 @@ def test_a_session_of_another_accounts_role_of_that_name_has_none_of_its_rights(
     foreign = RoleSession(role_arn=role("orders-api").replace(ACCOUNT, "999999999999"), session="f")
     assert authority.decide(RoleSession(role_arn=role("orders-api"), session="f"), "xray:PutTraceSegments", "*").allowed
     assert not authority.decide(foreign, "xray:PutTraceSegments", "*").allowed
-
-
-def test_the_providers_policy_of_an_api_wins_over_the_one_in_its_body(authority, registry):
-    with changed(registry, "aws:apigateway/restApi:RestApi", lambda _: True, policy=NOTHING):
-        assert not authority.decide(CLIENT, "execute-api:Invoke", arn("execute-api", "a1b2c3/v1/POST/orders")).allowed
 
 
 def test_a_role_with_a_permissions_boundary_may_do_nothing(authority, registry):

@@ -24,7 +24,21 @@ from sandbox.front import front
 from sandbox.iam import DecisionLog, RoleSession, User
 from sandbox.provider.kind import Place
 from sandbox.serving import served
-from tests.sandbox.deployed import ACCOUNT, API, LAMBDA, NAME, PIPE, REGION, arn, deploy, grant, granted, role, without
+from tests.sandbox.deployed import (
+    ACCOUNT,
+    API,
+    LAMBDA,
+    NAME,
+    PIPE,
+    REGION,
+    apis,
+    arn,
+    deploy,
+    grant,
+    granted,
+    role,
+    without,
+)
 
 PLACE = Place(region=REGION, account=ACCOUNT)
 # Reads the services' models, which are large, once.
@@ -133,7 +147,7 @@ class Cloud:
 @pytest.fixture(scope="module")
 def cloud(programs):
     registry = deploy(programs["local"])
-    authority = Authority(registry, DecisionLog())
+    authority = Authority(registry, DecisionLog(), apis=apis(registry))
     with (
         ministack.start(region=REGION, environment={"AUTH": "true"}) as running,
         served(front(authority, ministack=running.endpoint_url, place=PLACE)) as url,
@@ -668,7 +682,8 @@ def test_a_refused_condition_comes_with_the_item_that_is_there(cloud):
 
 
 def test_a_ministack_that_is_gone_is_an_error_that_can_be_tried_again(programs):
-    authority = Authority(deploy(programs["local"]), DecisionLog())
+    registry = deploy(programs["local"])
+    authority = Authority(registry, DecisionLog(), apis=apis(registry))
     with ministack.start(region=REGION) as gone:
         pass
     with served(front(authority, ministack=gone.endpoint_url, place=PLACE)) as url:
