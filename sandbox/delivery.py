@@ -118,7 +118,9 @@ class Outbox(Protocol):
 
 _BATCH = 10  # messages, the most that SQS hands out at once
 _LONGEST_INVISIBILITY = 43_200  # seconds, SQS's own limit
-_MARGIN = 15  # seconds that a message stays invisible beyond what is planned for it
+# Seconds that a message stays invisible beyond what is planned for it; also what it costs at least if a worker dies
+# after it took a message and before it noted that.
+_MARGIN = 5
 _MOST_HELD = 10_000  # jobs; more wait in the queue
 
 
@@ -138,7 +140,7 @@ class Line:
     """The jobs of one queue, for one worker.
 
     `receive` takes jobs from the queue and `run_due` starts what is due, through `start`, which takes a function to
-    call once. Both return at once, and neither sleeps: whoever calls them does.
+    call once. Neither waits for a job's time to come: whoever calls them does.
     """
 
     def __init__(
@@ -475,7 +477,7 @@ class Rule:
 
         `call` takes the event and returns how the target failed, if it did.
         """
-        if not tries.over and self.is_over(job, tries, self._clock()):
+        if not tries.over and self._target.retry.expired(since=job.since, now=self._clock()):
             tries = replace(tries, over=True, exhausted=Exhausted.AGE, failure=tries.failure or _TOO_OLD)
         if not tries.over:
             self._count("InvocationAttempts", 1)
@@ -495,10 +497,6 @@ class Rule:
             self._count("Invocations", 1)
             self._count("FailedInvocations", 1)
         return self._discard(job, tries)
-
-    def is_over(self, job: Job, tries: Tries, now: float) -> bool:
-        """Whether the target will not be called any more."""
-        return tries.over or self._target.retry.expired(since=job.since, now=now)
 
     def _following(self, job: Job, retries: int, failure: Failure) -> float | Exhausted | None:
         """When to try again; or the limit that ends the tries, None if it is the failure itself that does."""
@@ -626,8 +624,8 @@ class Response(NamedTuple):
     retry_after: str | None
 
 
-class UnreachableError(Exception):
-    """No answer came, for a reason that is an ERROR_CODE and an ERROR_MESSAGE."""
+class CallError(Exception):
+    """There is no answer, for a reason that is an ERROR_CODE and an ERROR_MESSAGE."""
 
     def __init__(self, code: str, message: str, *, retried: bool = True) -> None:
         super().__init__(message)
@@ -715,9 +713,11 @@ class ToApiDestination:
         self._rule = Rule(target, outbox=outbox, count=count, clock=clock, chance=chance)
 
     def slot(self, job: Job, now: float) -> float:
-        if self._rule.is_over(job, Tries.of(job.state), now):
+        if Tries.of(job.state).over:
             return now
-        return min(self._rate.slot(now), job.since + self._target.retry.age)
+        too_old = job.since + self._target.retry.age
+        slot = self._rate.slot(now, before=too_old)
+        return too_old if slot is None else slot
 
     def attempt(self, job: Job) -> Later | None:
         result = self._rule.attempt(job, Tries.of(job.state), lambda event: self._call(event, job.since))
@@ -736,7 +736,7 @@ class ToApiDestination:
             return Failure(
                 code="INVALID_JSON", message="The input transformer makes no JSON of the event.", retried=False
             )
-        except UnreachableError as error:
+        except CallError as error:
             return Failure(code=error.code, message=f"{_CALL}{error}", retried=error.retried)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return None
@@ -753,7 +753,7 @@ def http_request(target: ApiDestinationTarget, event: Mapping[str, Any], since: 
 
     Raises:
         TransformError: The template does not make JSON of the event, or a path can't be read.
-        UnreachableError: A header can't be sent.
+        CallError: A header can't be sent.
 
     """
     ours, theirs = target.parameters, target.destination.parameters
@@ -797,7 +797,7 @@ def _headers(additions: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, value in headers.items():
         # What AWS makes of these is not documented. Not the value: it may be secret.
         if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
-            raise UnreachableError("INVALID_PARAMETER", f"The header {name!r} can't be sent.", retried=False)
+            raise CallError("INVALID_PARAMETER", f"The header {name!r} can't be sent.", retried=False)
     return headers | _OWN_HEADERS
 
 
@@ -815,7 +815,7 @@ def http_send(request: Request, *, timeout: float = TIMEOUT) -> Response:
     `http` is taken as well, which AWS refuses in an endpoint: it is what servers on this machine speak.
 
     Raises:
-        UnreachableError: The whole answer did not come within `timeout` seconds, or there is no connection. A name that
+        CallError: The whole answer did not come within `timeout` seconds, or there is no connection. A name that
             can't be resolved is not tried again.
 
     """
@@ -836,19 +836,22 @@ def http_send(request: Request, *, timeout: float = TIMEOUT) -> Response:
                     raise IncompleteRead(content)
             answer = Response(response.status, response.headers["Retry-After"])
     except socket.gaierror as error:
-        raise UnreachableError(
-            "SDK_CLIENT_ERROR", "API destination endpoint cannot be resolved.", retried=False
-        ) from error
+        raise CallError("SDK_CLIENT_ERROR", "API destination endpoint cannot be resolved.", retried=False) from error
     except (OSError, HTTPException) as error:
         if alarm.rang or isinstance(error, TimeoutError):
-            raise UnreachableError("TIMEOUT", "Timeout calling endpoint for API Destination.") from error
+            raise _timeout() from error
         # Code and words of a dead letter that someone published.
-        raise UnreachableError("SDK_CLIENT_ERROR", "API destination endpoint cannot be reached.") from error
+        raise CallError("SDK_CLIENT_ERROR", "API destination endpoint cannot be reached.") from error
     finally:
         connection.close()
     if alarm.rang:
-        raise UnreachableError("TIMEOUT", "Timeout calling endpoint for API Destination.")
+        raise _timeout()
     return answer
+
+
+def _timeout() -> CallError:
+    # Words of a dead letter that someone published, whose code was UNKNOWN; TIMEOUT is among those that are documented.
+    return CallError("TIMEOUT", "Timeout calling endpoint for API Destination.")
 
 
 class _Alarm:
@@ -862,6 +865,8 @@ class _Alarm:
 
     def watch(self, sock: socket.socket) -> None:
         self._socket = sock
+        if self.rang:
+            self._ring()
 
     def _ring(self) -> None:
         self.rang = True

@@ -6,6 +6,7 @@ Times are seconds since 1970, chances lie in [0, 1): both come from the caller, 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sqlite3
 import threading
@@ -129,10 +130,13 @@ class Limiter:
         self._bucket = Bucket(rate=per_second)
         self._lock = threading.Lock()
 
-    def slot(self, now: float) -> float:
-        """When a call that asks now may start; each slot is given once."""
+    def slot(self, now: float, *, before: float = math.inf) -> float | None:
+        """When a call that asks now may start; None, and no slot is used, if its turn would not come in time."""
         with self._lock:
-            self._bucket, start = self._bucket.take(now)
+            bucket, start = self._bucket.take(now)
+            if start >= before:
+                return None
+            self._bucket = bucket
         return start
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ from sandbox.ministack import MiniStack
 from sandbox.provider.kind import Place
 
 _CONNECTIONS = 128
+# MiniStack starts a process for each execution that finds none idle, which takes a core for half a second.
+_EXECUTIONS = 4
 
 
 def _denied(reason: str, operation: str) -> ClientError:
@@ -38,12 +42,17 @@ class ServiceOutbox:
 
 
 class Lambda:
-    """Runs functions for whoever their policies let, in processes of MiniStack."""
+    """Runs functions for whoever their policies let, in processes of MiniStack.
+
+    Of each function a few executions run at once and further ones wait, where AWS would start as many as it takes.
+    """
 
     def __init__(self, authority: Authority, ministack: MiniStack, *, timeout: float) -> None:
         """`timeout` is how many seconds a caller waits for an answer."""
         self._authority = authority
         self._client = ministack.client("lambda", read_timeout=timeout, max_pool_connections=_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._executions: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(_EXECUTIONS))
 
     def invoke(self, function_arn: str, payload: bytes) -> Mapping[str, Any]:
         """Run a function, as Lambda itself: boto3's answer.
@@ -61,7 +70,10 @@ class Lambda:
             raise ClientError(
                 {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}, "Invoke"
             ) from error
-        return self._client.invoke(FunctionName=name, Payload=payload)
+        with self._lock:
+            executions = self._executions[name]
+        with executions:
+            return self._client.invoke(FunctionName=name, Payload=payload)
 
     def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:
         """Why `principal` may not invoke the function, or None."""

@@ -11,11 +11,13 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
 from contracts import carrier_request
+from sandbox.control import MODES
 from tests.handlers.conftest import REGION
 from tests.handlers.server import Answer
 
@@ -55,11 +57,19 @@ def gateway(serve):
 
 
 @pytest.fixture
-def carrier_at(load, context):
-    def carrier(url, **environment):
-        handler = load(
+def module_at(load):
+    def module(url, **environment):
+        return load(
             "mock_carrier", **{"CREDENTIAL_DIGEST": DIGEST, "CONFIRM_URL": f"{url}/dev/confirm-shipment", **environment}
-        ).handler
+        )
+
+    return module
+
+
+@pytest.fixture
+def carrier_at(module_at, context):
+    def carrier(url, **environment):
+        handler = module_at(url, **environment).handler
 
         def take(event):
             response = handler(event, context)
@@ -276,3 +286,144 @@ def test_a_digest_may_be_in_capitals(carrier_at, gateway, order_id):
 def test_a_confirmation_keeps_the_contract(carrier, gateway, order_id):
     carrier(request(order_id))
     jsonschema.validate(json.loads(gateway.received[0].body), CONFIRMATION)
+
+
+# How it misbehaves
+
+
+def in_mode(mode, order_id, **changes):
+    return request(order_id, x_carrier_mode=mode, **changes)
+
+
+def bodies(gateway):
+    return [received.body for received in gateway.received]
+
+
+def test_the_local_cloud_knows_the_same_modes(module_at, gateway):
+    assert tuple(module_at(gateway.url).Mode) == MODES
+
+
+@pytest.mark.parametrize("mode", ["ok", None])
+def test_ok_is_no_mode_at_all(carrier, gateway, order_id, mode):
+    assert status(carrier(in_mode(mode, order_id))) == 202
+    assert len(gateway.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected", "headers"),
+    [
+        ("500", 500, {}),
+        ("429", 429, {"Retry-After": "1"}),
+        ("wrong-credentials", 401, {"WWW-Authenticate": 'Basic realm="carrier"'}),
+    ],
+)
+def test_what_it_refuses_it_does_not_act_on(carrier, gateway, order_id, mode, expected, headers):
+    response = carrier(in_mode(mode, order_id))
+    assert status(response) == expected
+    assert response["headers"] == {"Content-Type": "application/json", **headers}
+    assert gateway.received == []
+    assert status(carrier(request(order_id))) == 202
+    assert len(gateway.received) == 1
+
+
+def test_credentials_that_it_takes_for_wrong_look_as_wrong_ones_do(carrier, order_id):
+    assert carrier(in_mode("wrong-credentials", order_id)) == carrier(request(order_id, authorization=basic("other")))
+
+
+def test_a_slow_answer_comes_when_eventbridge_is_gone_and_before_it_is_back(
+    module_at, gateway, context, order_id, monkeypatch
+):
+    module, clock, slept = module_at(gateway.url), iter((100.0, 100.3)), []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=slept.append))
+    assert status(module.handler(in_mode("slow", order_id), context)) == 202
+    assert len(gateway.received) == 1
+    assert 5.0 < 0.3 + slept.pop() < 5.5
+    assert slept == []
+
+
+def test_a_slow_answer_that_took_too_long_already_is_not_held_back(module_at, gateway, context, order_id, monkeypatch):
+    module, clock, slept = module_at(gateway.url), iter((100.0, 109.0)), []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=slept.append))
+    assert status(module.handler(in_mode("slow", order_id), context)) == 202
+    assert slept == [0.0]
+
+
+def test_an_answer_is_lost_after_the_order_was_confirmed_once(carrier, gateway, order_id):
+    assert [status(carrier(in_mode("drop", order_id))) for _ in range(2)] == [502, 502]
+    assert status(carrier(request(order_id))) == 202
+    assert len(gateway.received) == 1
+
+
+def test_a_duplicate_is_the_same_confirmation(carrier, gateway, order_id):
+    assert status(carrier(in_mode("duplicate", order_id))) == 202
+    first, second = bodies(gateway)
+    assert first == second
+    assert status(carrier(in_mode("duplicate", order_id))) == 202
+    assert len(gateway.received) == 2
+
+
+def test_a_duplicate_that_fails_is_a_failure(carrier, gateway, order_id):
+    answers = iter([ACCEPTED, Answer(503), ACCEPTED])
+    gateway.answer = lambda _: next(answers)
+    assert status(carrier(in_mode("duplicate", order_id))) == 503
+    assert status(carrier(request(order_id))) == 202
+    assert len(set(bodies(gateway))) == 1
+
+
+@pytest.mark.parametrize("then", [202, 503])
+def test_an_order_that_is_never_confirmed_is_taken(carrier, gateway, order_id, then):
+    assert [status(carrier(in_mode("never-confirm", order_id))) for _ in range(2)] == [202, 202]
+    assert gateway.received == []
+    gateway.answer = lambda _: Answer(then)
+    assert status(carrier(request(order_id))) == then, "it is confirmed when it comes again in another mode"
+    assert len(gateway.received) == 1
+
+
+def test_orders_of_a_second_are_confirmed_in_reverse(module_at, gateway):
+    module = module_at(gateway.url)
+    start = datetime(2026, 11, 24, 12, 0, 7, tzinfo=UTC)
+    came = [start + timedelta(seconds=seconds) for seconds in (0, 0.001, 0.5, 0.999999, 1, 1.25)]
+    sent = []
+    for moment in came:
+        now = [moment]
+
+        def sleep(seconds, now=now):
+            now[0] += timedelta(seconds=seconds)
+
+        def confirm(order_id, shipped_at, now=now, moment=moment):
+            sent.append((now[0], order_id))
+            assert shipped_at == f"{moment:%FT%T.%f}"[:-3] + "Z", "it shipped when it came, whenever that is told"
+            return True
+
+        one = module.Carrier(confirm=confirm, now=lambda now=now: now[0], sleep=sleep)
+        one.take(key=str(moment), order_id=f"{moment:%S.%f}", mode=module.Mode.REORDER)
+    order = [order_id for _, order_id in sorted(sent)]
+    assert order == ["07.999999", "07.500000", "07.001000", "07.000000", "08.250000", "08.000000"]
+    held = [at - moment for moment, (at, _) in zip(came, sent, strict=True)]
+    assert max(held) == timedelta(seconds=2)
+    assert min(held) > timedelta(0)
+
+
+@pytest.mark.parametrize("mode", ["", "OK", "5OO", "slow ", "canary"])
+def test_a_mode_that_is_none_is_named(carrier, gateway, order_id, mode, log):
+    response = carrier(in_mode(mode, order_id))
+    assert status(response) == 400
+    assert json.loads(response["body"])["message"] == f"x-carrier-mode names no mode: {mode!r}"
+    assert gateway.received == []
+    assert "canary" not in log.text
+    assert "x-carrier-mode names no mode" in log.text
+
+
+@pytest.mark.parametrize("mode", [*MODES, "canary"])
+def test_a_mode_is_for_those_with_the_credentials(carrier, gateway, order_id, mode):
+    response = carrier(in_mode(mode, order_id, authorization=basic(password="wrong")))
+    assert response == carrier(request(order_id, authorization=None))
+    assert status(response) == 401
+    assert gateway.received == []
+
+
+@pytest.mark.parametrize("mode", ["slow", "drop", "duplicate", "reorder", "never-confirm"])
+def test_what_is_no_order_is_none_in_any_mode(carrier, gateway, order_id, mode):
+    assert status(carrier(in_mode(mode, order_id, body="{}"))) == 400
+    assert status(carrier(in_mode(mode, order_id, path="/"))) == 404
+    assert gateway.received == []

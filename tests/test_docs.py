@@ -1,0 +1,158 @@
+"""What the documents name exists: tests, files, modules. And of fidelity.md, that no row is a bare claim."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+import pytest
+
+from tests.graph import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FIDELITY = ROOT / "docs" / "fidelity.md"
+COLUMNS = ["behaviour", "emulated by", "test", "known from"]
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+NAME = re.compile(r"(?<![\w/])test_\w+(?!\w)(?!\.py|\*)")
+
+
+@cache
+def functions_of(path):
+    """The names of the test functions of a file."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+@cache
+def all_functions():
+    return set().union(*map(functions_of, (ROOT / "tests").rglob("test_*.py")))
+
+
+def anchors(text):
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def unclear_links(text, folder):
+    """Links that lead nowhere, and those under the name of a test to a file that does not have it."""
+    for label, target in LINK.findall(text):
+        if re.match("[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (folder / path).resolve() if path else None
+        if file is not None and not (file.exists() and file.is_relative_to(ROOT)):
+            yield f"{target} is not there"
+        elif anchor and anchor not in anchors(file.read_text() if file else text):
+            yield f"{target} has no such heading"
+        elif file is not None and (name := NAME.fullmatch(label.strip("`"))) and name[0] not in functions_of(file):
+            yield f"{name[0]} is not in {target}"
+
+
+def unknown_tests(text):
+    yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", text))) - all_functions())
+
+
+def rows(text):
+    """The cells of each row of each table, with the heading that they are under; heads and rules are left out."""
+    heading = ""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if cells != COLUMNS and not set(line) <= set("|-"):
+                yield heading, cells
+
+
+def bare_claims(text):
+    """Rows that name neither a test nor a reason why there is none."""
+    for heading, cells in rows(text):
+        if len(cells) != len(COLUMNS) or not all(cells):
+            yield f"{heading}: not four cells: {cells}"
+            continue
+        behaviour, by, test, _ = cells
+        named = [label.strip("`") for label, _ in LINK.findall(test)]
+        reason = re.fullmatch(r"none: (.*)", test)
+        if reason:
+            if len(reason[1].split()) < 4:
+                yield f"{heading}: {behaviour}: no reason"
+        elif by.startswith("not emulated"):
+            yield f"{heading}: {behaviour}: not emulated, and tested all the same"
+        elif not named or not all(NAME.fullmatch(name) for name in named):
+            yield f"{heading}: {behaviour}: neither a test nor a reason"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_document_names_exists(document):
+    text = document.read_text()
+    assert list(unclear_links(text, document.parent)) == []
+    assert list(unknown_tests(text)) == []
+
+
+def test_fidelity_says_of_each_behaviour_what_holds_it():
+    assert list(bare_claims(FIDELITY.read_text())) == []
+
+
+def test_fidelity_covers_every_hop():
+    covered = {heading for heading, _ in rows(FIDELITY.read_text())}
+    hops = ("API Gateway", "Lambda", "DynamoDB", "Pipes", "EventBridge", "SQS", "IAM", "SigV4", "Logs", "carrier")
+    assert [hop for hop in hops if not any(hop in heading for heading in covered)] == []
+
+
+def test_fidelity_names_no_behaviour_twice():
+    named = [(heading, cells[0]) for heading, cells in rows(FIDELITY.read_text())]
+    assert len(named) == len(set(named)) > 100
+
+
+# What the checks themselves notice
+
+GOOD = "[`test_what_a_document_names_exists`](../tests/test_docs.py)"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{GOOD}, [here](#a-heading), [there](https://example.org/x)\n## A heading", []),
+        ("[x](../nowhere.md)", ["../nowhere.md is not there"]),
+        ("[x](../../)", ["../../ is not there"]),
+        ("[x](#nowhere)", ["#nowhere has no such heading"]),
+        ("[x](fidelity.md#nowhere)", ["fidelity.md#nowhere has no such heading"]),
+        ("[`test_x`](../tests/test_docs.py)", ["test_x is not in ../tests/test_docs.py"]),
+        ("[`test_what_a_document_names_exists`](../tests/test_program.py)", None),
+    ],
+)
+def test_a_link_that_misleads_is_noticed(text, found):
+    noticed = list(unclear_links(text, ROOT / "docs"))
+    assert noticed == found if found is not None else len(noticed) == 1
+
+
+def test_a_test_that_is_not_there_is_noticed():
+    text = "`test_fidelity_covers_every_hop`, `test_nobody_wrote_this`, tests/test_docs.py, [x](test_y.md)"
+    assert list(unknown_tests(text)) == ["test_nobody_wrote_this"]
+
+
+@pytest.mark.parametrize(
+    ("row", "bare"),
+    [
+        (f"| it works | MiniStack | {GOOD} | documented |", False),
+        ("| it works | not emulated | none: nothing of the program needs it | documented |", False),
+        ("| it works | MiniStack | none: no test waits so long | documented |", False),
+        ("| it works | MiniStack | none | documented |", True),
+        ("| it works | MiniStack | none: | documented |", True),
+        ("| it works | not emulated | none: not needed | documented |", True),
+        (f"| it works | not emulated | {GOOD} | documented |", True),
+        ("| it works | MiniStack | surely | documented |", True),
+        ("| it works | MiniStack | [surely](../README.md) | documented |", True),
+        (f"| it works | MiniStack | {GOOD} | |", True),
+        (f"| it works | MiniStack | {GOOD} |", True),
+        (f"| it works | | {GOOD} | documented |", True),
+    ],
+)
+def test_a_row_without_a_test_or_a_reason_is_noticed(row, bare):
+    table = f"## Hop\n\n| {' | '.join(COLUMNS)} |\n|---|---|---|---|\n{row}\n"
+    assert bool(list(bare_claims(table))) is bare
