@@ -82,6 +82,8 @@ for carrier in settings.carriers:
         ),
     )
 
+api.take_orders(after=[integration.delivery for integration in carriers.values()])
+
 pulumi.export("apiUrl", api.url)
 pulumi.export("region", scope.region)
 pulumi.export("tableName", store.table_name)

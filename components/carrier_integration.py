@@ -59,6 +59,8 @@ class CarrierIntegration(pulumi.ComponentResource):
     (confirmations it could not apply, with the reason).
     """
 
+    delivery: pulumi.Resource
+    """The last part of the way out: from it on, orders for this carrier reach it or its queue."""
     dead_letters_url: pulumi.Output[str]
     undelivered_url: pulumi.Output[str]
     failures_url: pulumi.Output[str]
@@ -123,7 +125,7 @@ class CarrierIntegration(pulumi.ComponentResource):
         )
         dead_letters = self._queue("dead-letters", sender=known_rule_arn)
         paths, template = contracts.carrier_request()
-        aws.cloudwatch.EventTarget(
+        self.delivery = aws.cloudwatch.EventTarget(
             name,
             target_id="carrier",
             rule=rule.name,

@@ -37,6 +37,8 @@ class FunctionArgs:
     entry: str
     role: str
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    after: tuple[pulumi.Resource, ...] = ()
+    """What has to be there before the function runs, or runs with other settings."""
     memory_mib: int = 512
     timeout_seconds: int = 10
 
@@ -97,7 +99,9 @@ class Function(pulumi.ComponentResource):
             },
             tracing_config={"mode": "Active"},
             logging_config={"log_format": "JSON", "log_group": log_group.name},
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=self.role.grants)),
+            opts=pulumi.ResourceOptions.merge(
+                child, pulumi.ResourceOptions(depends_on=[*self.role.grants, *args.after])
+            ),
         )
         self._name = name
         self.arn, self.name = self._function.arn, self._function.name
@@ -124,5 +128,5 @@ class Function(pulumi.ComponentResource):
             maximum_event_age_in_seconds=_ASYNC_AGE_SECONDS,
             destination_config={"on_failure": {"destination": queue.arn}},
             # Lambda refuses a destination that the function's role may not write to.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self.role.grants),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.role.grants]),
         )

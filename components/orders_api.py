@@ -75,20 +75,6 @@ class OrdersApi(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         fixed_name = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
 
-        orders = Function(
-            name,
-            FunctionArgs(
-                scope=scope,
-                compute=args.compute,
-                entry="orders_api",
-                role="orders-api",
-                environment={"TABLE_NAME": args.store.table_name, "CARRIERS": json.dumps(args.carriers)},
-            ),
-            child,
-        )
-        args.store.grant_create(orders.role)
-        args.store.grant_read(orders.role)
-
         # No condition on the API: AWS documents none for this trust, and the grant below is narrow enough.
         self.role = ServiceRole(
             f"{name}-put-events",
@@ -105,7 +91,7 @@ class OrdersApi(pulumi.ComponentResource):
                 region=scope.region,
                 partition=scope.partition,
                 bus_name=args.bus.known_name,
-                orders_function_arn=orders.known_arn,
+                orders_function_arn=scope.function_arn("orders-api"),
                 put_events_role_arn=self.role.known_arn,
                 carriers=args.carriers,
                 resource_policy=_resource_policy(args.clients, args.confirmers),
@@ -119,7 +105,7 @@ class OrdersApi(pulumi.ComponentResource):
             # The body is the whole truth: what it no longer holds is removed.
             put_rest_api_mode="overwrite",
             fail_on_warnings=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self.role.grants),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.role.grants]),
         )
         deployment = aws.apigateway.Deployment(
             name,
@@ -161,15 +147,37 @@ class OrdersApi(pulumi.ComponentResource):
             },
             opts=child,
         )
-        for route, method, path in (("places", "POST", "/orders"), ("reads", "GET", "/orders/*")):
-            orders.grant_invoke(
-                f"{name}-{route}-orders",
-                service="apigateway.amazonaws.com",
-                source_arn=pulumi.Output.concat(api.execution_arn, f"/{_STAGE}/{method}{path}"),
-            )
-        self._execution_arn = api.execution_arn
+        self._name, self._args, self._execution_arn = name, args, api.execution_arn
         self.url = stage.invoke_url
         self.register_outputs({"url": self.url})
+
+    def take_orders(self, after: list[pulumi.Resource]) -> None:
+        """Run the function behind the routes of clients, once `after` is there; until then they answer 500.
+
+        An order for a carrier whose rule has no target yet would be an event that nobody keeps. So the function that
+        offers the carriers comes last, and with it each change of what it offers.
+        """
+        args = self._args
+        orders = Function(
+            self._name,
+            FunctionArgs(
+                scope=args.scope,
+                compute=args.compute,
+                entry="orders_api",
+                role="orders-api",
+                environment={"TABLE_NAME": args.store.table_name, "CARRIERS": json.dumps(args.carriers)},
+                after=tuple(after),
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        args.store.grant_create(orders.role)
+        args.store.grant_read(orders.role)
+        for route, method, path in (("places", "POST", "/orders"), ("reads", "GET", "/orders/*")):
+            orders.grant_invoke(
+                f"{self._name}-{route}-orders",
+                service="apigateway.amazonaws.com",
+                source_arn=pulumi.Output.concat(self._execution_arn, f"/{_STAGE}/{method}{path}"),
+            )
 
     def grant_confirm(self, role: ServiceRole) -> None:
         """May call `POST /confirm-shipment`; a principal of this account needs it beside its place in `confirmers`."""
@@ -186,8 +194,8 @@ class OrdersApi(pulumi.ComponentResource):
             known_arn=self._scope.role_arn("api-gateway-logs"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        # The role serves every API of the region, whose groups API Gateway names itself; the actions are those of the
-        # managed policy AmazonAPIGatewayPushToCloudWatchLogs, less the ones that read.
+        # The role serves every API of the region, whose groups API Gateway names itself. The actions are those of the
+        # managed policy AmazonAPIGatewayPushToCloudWatchLogs, as API Gateway tests the role before it takes it.
         role.may(
             "writes-api-logs",
             allow(
@@ -195,6 +203,8 @@ class OrdersApi(pulumi.ComponentResource):
                 "logs:CreateLogStream",
                 "logs:DescribeLogGroups",
                 "logs:DescribeLogStreams",
+                "logs:FilterLogEvents",
+                "logs:GetLogEvents",
                 "logs:PutLogEvents",
                 on=self._scope.arn("logs", "*"),
             ),
@@ -202,7 +212,7 @@ class OrdersApi(pulumi.ComponentResource):
         return aws.apigateway.Account(
             name,
             cloudwatch_role_arn=role.arn,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=role.grants),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*role.grants]),
         )
 
 

@@ -10,6 +10,15 @@ from dataclasses import dataclass
 
 import pulumi
 
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "us-isof-": "aws-iso-f",
+    "eu-isoe-": "aws-iso-e",
+    "eusc-": "aws-eusc",
+}
 # Of IAM roles, functions, rules, connections and API destinations; queues, tables and buses may have longer names.
 _MAX_NAME = 64
 
@@ -39,9 +48,7 @@ class Scope:
     @property
     def partition(self) -> str:
         """The ARN partition of the region."""
-        if self.region.startswith("cn-"):
-            return "aws-cn"
-        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+        return next((partition for prefix, partition in _PARTITIONS.items() if self.region.startswith(prefix)), "aws")
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a regional resource of this account."""

@@ -222,8 +222,16 @@ def _configured(project: str) -> dict[str, Any]:
     for key, text in CONFIG.get().items():
         namespace, _, name = key.partition(":")
         if namespace == project:
-            values[name] = json.loads(text) if name in _STRUCTURED and text.startswith(("[", "{")) else text
+            values[name] = _parsed(text) if name in _STRUCTURED else text
     return values
+
+
+def _parsed(text: str) -> Any:
+    """A list or an object; what is neither stays the text it is, and is refused as such."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 _REQUIRED: Any = object()
@@ -240,14 +248,16 @@ class _Section:
         where = f"{self._project}:{self._path}{key}"
         name = f"--path '{where}'" if {"[", "."} & set(where) else where
         command = f"pulumi config rm {name}" if example is None else f"pulumi config set {name} {example}"
-        raise SettingsError(f"{where} {problem}: `{command}`")
+        file = f"Pulumi.{pulumi.get_stack()}.yaml"
+        raise SettingsError(f"{where} {problem}: edit {file}, or `{command}`")
 
     def refuse_unknown(self, known: Iterable[str]) -> None:
         names = list(known)
         for key in self._values:
             if key not in names:
-                nearest = difflib.get_close_matches(key, names, n=1, cutoff=0)[0]
-                self.refuse(key, f"is no setting, the nearest is {nearest}", None)
+                near = difflib.get_close_matches(key, names, n=1)
+                known_are = f"the nearest is {near[0]}" if near else f"there are {', '.join(names)}"
+                self.refuse(key, f"is no setting, {known_are}", None)
 
     def has(self, key: str) -> bool:
         return self._values.get(key) is not None
@@ -290,7 +300,7 @@ class _Section:
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._get(key, "true", default)
-        if value not in (True, False, "true", "false"):
+        if not isinstance(value, bool) and value not in ("true", "false"):
             self.refuse(key, "must be true or false", str(default).lower())
         return value in (True, "true")
 
@@ -333,7 +343,7 @@ class _Section:
     def _list(self, key: str, first: str, example: str) -> list[Any]:
         value = self._get(f"{key}", example, [])
         if not isinstance(value, list):
-            self.refuse(key, "must be a list", None)
+            self.refuse(f"{key}{first}", "must be an item of a list", example)
         if not value:
             self.refuse(f"{key}{first}", "is missing, there has to be one at least", example)
         return value

@@ -27,6 +27,8 @@ _BATCH_SIZE = 10
 _ATTEMPTS = 185
 # Leaves 4 hours of the stream's 24 to redrive a dead letter, which holds the record's position and not the record.
 _MAX_AGE_SECONDS = 20 * 3600
+# A pipe's name has 64 characters, of which the provider takes eight.
+_MAX_PREFIX = 56
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class StreamPipe(pulumi.ComponentResource):
         scope = args.scope
         child = pulumi.ResourceOptions(parent=self)
         # The one resource with a generated name: it is created before its predecessor is deleted.
-        name_prefix = scope.name("orders")
+        name_prefix = scope.name("orders", limit=_MAX_PREFIX)
         self.role = ServiceRole(
             name,
             service="pipes.amazonaws.com",
@@ -81,7 +83,14 @@ class StreamPipe(pulumi.ComponentResource):
             retention_in_days=args.log_retention_days,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        provider = aws_native.Provider(name, region=scope.region, opts=child)
+        # The classic provider's settings are not this one's: it gets what names the account, or what the caller passes.
+        provider = self.get_provider("aws-native:pipes:Pipe") or aws_native.Provider(
+            name,
+            region=scope.region,
+            profile=pulumi.Config("aws").get("profile"),
+            allowed_account_ids=[scope.account],
+            opts=child,
+        )
         pipe = pipes.Pipe(
             name_prefix,
             role_arn=self.role.arn,

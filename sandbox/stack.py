@@ -135,6 +135,7 @@ class Stack:
         return environment | {
             "PATH": os.pathsep.join(path),
             "VIRTUAL_ENV": sys.prefix,
+            "PYTHONPATH": str(Path(__file__).parent / "quiet"),
             "PULUMI_HOME": str(self.state / "home"),
             "PULUMI_BACKEND_URL": f"file://{self.state / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state / "passphrase"),
@@ -175,10 +176,15 @@ class Stack:
 
     def _configure(self, settings: Path, project: str) -> None:
         ours: dict[str, Any] = yaml.safe_load(self._config_file.read_text(encoding="utf-8"))
-        theirs = yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+        theirs = _mapping(settings) if settings.exists() else {}
         # What is encrypted there, is so with a key that is not here.
         config = {key: value for key, value in (theirs.get("config") or {}).items() if not _is_encrypted(value)}
-        needed = [f"{project}:{carrier['name']}Secret" for carrier in config.get(f"{project}:carriers", [])]
+        carriers = config.get(f"{project}:carriers")
+        # What is no carrier, the program refuses.
+        names = (
+            [c["name"] for c in carriers if isinstance(c, dict) and "name" in c] if isinstance(carriers, list) else []
+        )
+        needed = [f"{project}:{name}Secret" for name in names]
         made = {key: value for key, value in (ours.get("config") or {}).items() if _is_encrypted(value)}
         config |= {key: made[key] for key in needed if key in made and key not in config}
         write_private(self._config_file, yaml.safe_dump({**ours, "config": config}, sort_keys=False))
@@ -226,9 +232,22 @@ def opened(
     `settings` is the tracked configuration (`Pulumi.<name>.yaml` of the program), `state` the folder for everything
     that this writes (`build/state/<name>`). Without `providers`, starts them. `streams`: the engine writes to the
     terminal.
+
+    Raises:
+        StackError: There is no such stack, its settings are no YAML, or the state can't be kept.
+
     """
+    if settings is None:
+        settings = program / f"Pulumi.{name}.yaml"
+        stacks = sorted(file.suffixes[0].removeprefix(".") for file in program.glob("Pulumi.*.yaml"))
+        if stacks and name not in stacks:
+            raise StackError(f"there is no Pulumi.{name}.yaml: the stacks of this program are {', '.join(stacks)}")
     state = (state or ROOT / "build" / "state" / name).absolute()
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (state / "lock").touch()
+    except OSError as error:
+        raise StackError(f"the state can't be kept in {state}: {error.strerror}") from error
     with _locked(state / "lock", f"stack {name}", tell or sys.stderr):
         engine = locate()
         with Providers() if providers is None else nullcontext(providers) as serving:
@@ -241,7 +260,7 @@ def opened(
                 pack=pack,
                 streams=streams,
             )
-            stack.prepare(settings or program / f"Pulumi.{name}.yaml")
+            stack.prepare(settings)
             yield stack
 
 
@@ -258,13 +277,25 @@ def _locked(file: Path, what: str, tell: TextIO) -> Generator[None]:
 
 
 def _is_running(pid: int) -> bool:
+    """Whether an engine has this id; it may be somebody else's by now."""
+    command = Path(f"/proc/{pid}/cmdline")
+    if Path("/proc/self").exists():
+        return command.exists() and b"pulumi" in command.read_bytes()
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, by now
+    except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _mapping(settings: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise StackError(f"{settings.name} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("config") or {}, dict):
+        raise StackError(f"{settings.name} must hold a mapping with the mapping `config`")
+    return document
 
 
 def _is_encrypted(value: Any) -> bool:

@@ -259,6 +259,13 @@ def test_a_new_api_body_is_a_new_deployment():
     assert deployments[0].inputs["triggers"] != deployments[1].inputs["triggers"]
 
 
+def test_no_order_is_taken_for_a_carrier_that_is_not_told_of_it_yet(program):
+    (orders,) = (f for f in program.of(FUNCTION) if f.name == "orders-api")
+    deliveries = {t.urn for t in program.of(TARGET) if "httpTarget" in t.inputs}
+    assert len(deliveries) == len(program.of(f"{OWN}CarrierIntegration"))
+    assert deliveries <= set(orders.depends_on)
+
+
 # --- security ---------------------------------------------------------------------------------------------------------
 
 

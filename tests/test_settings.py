@@ -46,7 +46,12 @@ WRONG = [
         "--path 'event-gateway:clients[0]' role/name",
     ),
     ("empty clients", {"event-gateway:clients": []}, "event-gateway:clients[0] is missing", "role/name"),
-    ("clients no list", {"event-gateway:clients": "role/a"}, "event-gateway:clients must be a list", "config rm"),
+    (
+        "clients no list",
+        {"event-gateway:clients": "role/a"},
+        "event-gateway:clients[0] must be an item of a list",
+        "role/name",
+    ),
     ("everybody", {"event-gateway:clients": ["*"]}, "event-gateway:clients[0] must be the ARN", "role/name"),
     ("root", {"event-gateway:clients": ["arn:aws:iam::111122223333:root"]}, "clients[0] must be", "role/name"),
     ("wildcard", {"event-gateway:clients": ["role/ok", "role/*"]}, "clients[1] must be", "role/name"),

@@ -6,6 +6,7 @@ Ends when standard input ends, so that it never outlives the one who started it,
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from sandbox.provider.server import serve
@@ -17,7 +18,8 @@ def _stop(_: int, __: FrameType | None) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
-    with serve() as ports:
+    # Whoever started this may be gone already.
+    with suppress(BrokenPipeError), serve() as ports:
         print(",".join(f"{package}:{port}" for package, port in ports.items()), flush=True)
         sys.stdin.read()
 

@@ -29,7 +29,14 @@ _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 _THREADS = 16
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 # Provider settings that make no difference where there is no account.
-_IGNORED_SETTINGS = {"skipCredentialsValidation", "skipGetEc2Platforms", "skipMetadataApiCheck", "skipRegionValidation"}
+_IGNORED_SETTINGS = {
+    "allowedAccountIds",
+    "profile",
+    "skipCredentialsValidation",
+    "skipGetEc2Platforms",
+    "skipMetadataApiCheck",
+    "skipRegionValidation",
+}
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):

@@ -116,7 +116,7 @@ def test_the_api_throttles_each_route_as_told():
 
 
 def test_the_function_is_called_for_its_two_routes_only():
-    recorded = graph.record(lambda: cloud.api() and None)
+    recorded = graph.record(lambda: cloud.api().take_orders(after=[]))
     sources = {
         node.inputs["sourceArn"].partition(":a1b2c3")[2] for node in recorded.of("aws:lambda/permission:Permission")
     }

@@ -232,6 +232,7 @@ def test_what_the_providers_do_not_know_is_named(program, source, words):
         run = stack.preview()
     assert run.code != 0
     assert words in run.output
+    assert "Traceback" not in run.output, "the engine interrupts a program that it refuses"
 
 
 def test_when_the_providers_die_the_state_is_good_and_the_next_run_goes_on(program):
@@ -418,6 +419,7 @@ def test_a_literal_credential_is_refused_and_shown_nowhere(program, tmp_path, le
         state = json.dumps(stack.export())
     assert run.code != 0
     assert "connection-credentials-secret" in run.output
+    assert "Traceback" not in run.output, "the engine interrupts a program that it refuses"
     if level == "as it is":
         # A preview goes on to tell everything, an update ends at the first refusal.
         named = [path for path in CREDENTIALS if path in run.output]
@@ -462,3 +464,4 @@ def test_a_rate_limit_is_chosen_and_within_bounds(program, limit, words):
         run = stack.preview()
     assert run.code != 0
     assert words in run.output
+    assert "Traceback" not in run.output, "the engine interrupts a program that it refuses"

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sandbox import session
-from sandbox.__main__ import app
+from sandbox.cli import app
 from tests import graph
 from tests.sandbox.conftest import DEADLINE, REGION, until
 
@@ -140,6 +140,8 @@ LOST = "The local cloud of the last `up` ended without `down`: its resources and
 
 def test_after_a_kill_up_says_what_is_lost_and_works_and_down_leaves_nothing(tmp_path, temporary):
     state = tmp_path / "state"
+    tracked = graph.ROOT / "Pulumi.local.yaml"
+    before = tracked.read_bytes()
     with ended(state):
         # The first cloud with the least that an `up` leaves behind, since what was on it is lost either way.
         first = session.start(state, region=REGION)
@@ -158,8 +160,7 @@ def test_after_a_kill_up_says_what_is_lost_and_works_and_down_leaves_nothing(tmp
         second = session.found(state)
         assert second.instance != first.instance
         ports = [*second.about["urls"].values(), second.about["ministack"]["url"]]
-        tracked = subprocess.run(["git", "status", "--short"], cwd=graph.ROOT, capture_output=True, check=False)
-        assert b"Pulumi.local.yaml" not in tracked.stdout
+        assert tracked.read_bytes() == before
 
         code, said = run(state, "down")
         assert code == 0, said
@@ -203,7 +204,9 @@ def test_two_starts_at_once_are_one_cloud(tmp_path):
 
 def test_a_cloud_that_does_not_start_says_why_and_leaves_nothing(tmp_path):
     state = tmp_path / "state"
-    with pytest.raises(session.SessionError, match="(?s)the local cloud does not start: .*invalid float value: 'soon'"):
+    with pytest.raises(
+        session.SessionError, match=r"(?s)the local cloud does not start: .*invalid float value: 'soon'"
+    ):
         session.start(state, region=REGION, time_factor="soon")
     assert processes_of(state) == []
     assert not (state / "cloud.json").exists()

@@ -1,0 +1,262 @@
+"""The commands of `python -m sandbox`: the program on this machine, previewed or run, without a cloud account."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import boto3
+import typer
+import yaml
+from botocore.config import Config
+from botocore.credentials import Credentials
+
+from engine import EngineError
+from sandbox import session
+from sandbox.client import Client, NotTakenError
+from sandbox.control import MODES
+from sandbox.provider import ProvidersError
+from sandbox.session import Session, SessionError
+from sandbox.stack import ROOT, StackError, opened
+
+STATE = ROOT / "build" / "state"
+_API = "aws:apigateway/restApi:RestApi"
+_FUNCTION = "aws:lambda/function:Function"
+_SHIPPED_WITHIN = 60.0  # seconds; 1 is usual
+
+app = typer.Typer(help="Run the program without a cloud account.", no_args_is_help=True, add_completion=False)
+State = Annotated[Path | None, typer.Option(help="Folder for everything that is written; build/state/STACK.")]
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """What a person can mend is said in one line, without a traceback."""
+    try:
+        yield
+    except (EngineError, NotTakenError, ProvidersError, StackError, SessionError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@app.command(context_settings=_PASS_ON)
+def preview(
+    context: typer.Context,
+    stack: Annotated[str, typer.Option(help="local, dev or prod")] = "local",
+    state: State = None,
+) -> None:
+    """Show what a deployment would change, and what the policies say; further flags are the engine's."""
+    with _explained(), opened(stack, state=state, streams=True) as program:
+        raise typer.Exit(program.preview(*context.args).code)
+
+
+@app.command()
+def up(state: State = None, order: Annotated[bool, typer.Option(help="Place an order at the end.")] = True) -> None:  # noqa: FBT002 - an option
+    """Start the local cloud if need be, deploy onto it under the policies, and send an order through it."""
+    folder = _folder(state)
+    with _explained():
+        running = session.start(folder, region=_region())
+        _forget_what_is_gone(folder, running)
+        with opened("local", state=folder, providers=running, streams=True) as program:
+            if code := program.up().code:
+                raise typer.Exit(code)
+            outputs = program.outputs()
+        (folder / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
+        client = _client(folder, running)
+        print(f"\nThe API serves at {outputs['apiUrl']}. Place an order as {_principal(running)}:\n\n{client.curl()}\n")
+        if order:
+            _watch(running, client, client.place(reference="from-up"))
+
+
+@app.command()
+def down(state: State = None) -> None:
+    """Destroy the stack through the engine, and end every process."""
+    folder = _folder(state)
+    with _explained():
+        running = session.found(folder)
+        if running is None:
+            print("nothing runs")
+            return
+        with opened("local", state=folder, providers=running, streams=True) as program:
+            code = program.destroy().code
+        if code:
+            raise typer.Exit(code)
+        running.stop()
+        shutil.rmtree(folder / "journal", ignore_errors=True)
+        for name in ("instance", "outputs.json", "cloud.log", "start.lock"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@app.command()
+def status(state: State = None) -> None:
+    """Say what runs, and what IAM refused."""
+    running = _running(state)
+    with _explained():
+        decisions = running.ask("decisions")
+        print(f"instance {running.instance}, process {running.about['pid']}")
+        for name, url in running.about["urls"].items():
+            print(f"  {name:<10} {url}")
+        print(f"refused calls: {len(decisions['denied'])}")
+        for entry in decisions["denied"][-10:]:
+            print(f"  {entry['reason']}")
+
+
+@app.command(name="order")
+def place_orders(
+    state: State = None,
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    watch: Annotated[bool, typer.Option(help="Show each on its way until it is shipped.")] = False,  # noqa: FBT002 - an option
+    carrier: Annotated[str | None, typer.Option(help="Which carrier; the first by default.")] = None,
+) -> None:
+    """Place orders as a client."""
+    running = _running(state)
+    with _explained():
+        client = _client(_folder(state), running)
+        fields = {"carrier": carrier} if carrier else {}
+        for _ in range(count):
+            order_id = client.place(reference="from-the-command-line", **fields)
+            if watch:
+                _watch(running, client, order_id)
+            else:
+                print(order_id)
+
+
+@app.command()
+def carrier(
+    mode: Annotated[str, typer.Option(help=", ".join(MODES))],
+    name: Annotated[str, typer.Option(help="Which mock carrier.")] = "acme",
+    state: State = None,
+) -> None:
+    """Let a mock carrier misbehave, until it is told to be ok."""
+    running = _running(state)
+    with _explained():
+        function = f"event-gateway-local-carrier-{name}-mock"
+        deployed = running.ask("resources", type=_FUNCTION, properties=["name"])
+        if function not in {known["name"] for known in deployed.values()}:
+            raise SessionError(f"no mock carrier is called {name}")
+        running.ask("mode", function=function, mode=mode)
+
+
+@app.command()
+def logs(
+    state: State = None,
+    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C.")] = False,  # noqa: FBT002 - an option
+) -> None:
+    """Print what the functions and the gateway have logged."""
+    running = _running(state)
+    shown: set[str] = set()
+    with _explained():
+        while True:
+            for line in _log_lines(running):
+                if line["id"] not in shown:
+                    shown.add(line["id"])
+                    print(f"{_clock(line['at'])} {line['from']:<42} {line['text']}")
+            if not follow:
+                return
+            time.sleep(0.5)
+
+
+def _watch(running: Session, client: Client, order_id: str) -> None:
+    """Show an order's way through the system, from the log lines that bear its id."""
+    print(f"order {order_id}")
+    deadline = time.monotonic() + _SHIPPED_WITHIN
+    shown: set[str] = set()
+    order: dict[str, str] = {}
+    while time.monotonic() < deadline and order.get("state") != "shipped":
+        order = client.read(order_id)
+        _show_steps(running, order_id, shown)
+        time.sleep(0.1)
+    _show_steps(running, order_id, shown)
+    print(f"  {order.get('state')}: {order.get('reason')}")
+    if order.get("state") != "shipped":
+        raise SessionError(f"the order was not shipped within {_SHIPPED_WITHIN:g} s: see `python -m sandbox logs`")
+
+
+def _show_steps(running: Session, order_id: str, shown: set[str]) -> None:
+    for line in _log_lines(running):
+        record = line["record"]
+        if record.get("order_id") == order_id and line["id"] not in shown and record.get("message") != "Order read":
+            shown.add(line["id"])
+            who = record["service"].removeprefix("event-gateway-local-")
+            print(f"  {_clock(line['at'])} {who:<22} {record['message']}")
+
+
+def _log_lines(running: Session) -> list[dict[str, Any]]:
+    """Every log line, oldest first."""
+    client: Any = boto3.Session("test", "test", region_name=_region()).client(
+        "logs", endpoint_url=running.about["ministack"]["url"], config=Config(proxies={})
+    )
+    lines: list[dict[str, Any]] = []
+    for group in client.describe_log_groups()["logGroups"]:
+        name = group["logGroupName"]
+        for event in client.filter_log_events(logGroupName=name)["events"]:
+            text = event["message"].strip()
+            at = event["timestamp"]
+            line = {"id": f"{name} {at} {text}", "at": at, "from": name.rpartition("/")[2], "text": text}
+            lines.append({**line, "record": _record(text)})
+    return sorted(lines, key=lambda line: line["at"])
+
+
+def _record(text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _clock(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000).astimezone():%H:%M:%S.%f}"[:-3]
+
+
+def _client(folder: Path, running: Session) -> Client:
+    outputs = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+    keys = running.ask("credentials", principal=_principal(running))
+    return Client(
+        url=outputs["apiUrl"],
+        region=outputs["region"],
+        credentials=Credentials(keys["access_key_id"], keys["secret"], keys["token"] or None),
+    )
+
+
+def _principal(running: Session) -> str:
+    """The first principal that may place orders, as the deployed API says."""
+    (api,) = running.ask("resources", type=_API, properties=["body"]).values()
+    policy = json.loads(api["body"])["x-amazon-apigateway-policy"]
+    statement = next(s for s in policy["Statement"] if any("/POST/orders" in r for r in s["Resource"]))
+    return statement["Condition"]["StringEquals"]["aws:PrincipalArn"][0]
+
+
+def _forget_what_is_gone(folder: Path, running: Session) -> None:
+    """An engine's state of another cloud describes nothing that exists."""
+    known = folder / "instance"
+    backend = folder / "backend"
+    if known.exists() and known.read_text() != running.instance and backend.exists():
+        print("The local cloud of the last `up` ended without `down`: its resources and all orders on it are lost.")
+    if not known.exists() or known.read_text() != running.instance:
+        shutil.rmtree(backend, ignore_errors=True)
+    known.write_text(running.instance)
+
+
+def _running(state: Path | None) -> Session:
+    with _explained():
+        running = session.found(_folder(state))
+    if running is None or not (_folder(state) / "outputs.json").exists():
+        print("nothing runs: start it with `make up`", file=sys.stderr)
+        raise typer.Exit(1)
+    return running
+
+
+def _folder(state: Path | None) -> Path:
+    return (state or STATE / "local").absolute()
+
+
+def _region() -> str:
+    return yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text(encoding="utf-8"))["config"]["aws:region"]
