@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import urllib3
@@ -41,9 +42,16 @@ class Client:
         return answer.status, answer.json() if answer.data else None
 
     def place(self, **fields: Any) -> str:
-        """The id of a new order."""
-        status, answer = self.request("POST", "/orders", fields)
-        if status != 201:  # noqa: PLR2004 - created
+        """The id of a new order; waits where the API says that there are too many.
+
+        Raises:
+            NotTakenError: The API refuses it.
+
+        """
+        while (placed := self.request("POST", "/orders", fields))[0] == HTTPStatus.TOO_MANY_REQUESTS:
+            time.sleep(1)  # what the deployed answer says in Retry-After
+        status, answer = placed
+        if status != HTTPStatus.CREATED:
             raise NotTakenError(f"the order was not taken: {status} {answer}")
         return answer["order_id"]
 
