@@ -72,19 +72,14 @@ class ServiceRole(pulumi.ComponentResource):
         self.grants = []
         self.register_outputs({"arn": self.arn})
 
-    def may(self, ability: str, *statements: Statement | pulumi.Output[Statement]) -> None:
+    def may(self, ability: str, *statements: Statement) -> None:
         """Attach one ability; `ability` completes the sentence that starts with the role's name."""
-        policy: pulumi.Input[str]
-        if any(isinstance(statement, pulumi.Output) for statement in statements):
-            policy = pulumi.Output.all(*statements).apply(lambda known: json.dumps(document(*known)))
-        else:
-            policy = json.dumps(document(*(s for s in statements if not isinstance(s, pulumi.Output))))
         self.grants.append(
             aws.iam.RolePolicy(
                 f"{self._name}-{ability}",
                 name=ability,
                 role=self._role.name,
-                policy=policy,
+                policy=json.dumps(document(*statements)),
                 opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
             )
         )

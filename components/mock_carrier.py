@@ -24,7 +24,7 @@ class MockCarrierArgs:
 
 
 class MockCarrier(pulumi.ComponentResource):
-    """Plays one carrier behind an open URL; for throwaway stacks only.
+    """Plays one carrier behind an open URL; for throwaway stacks only. Its role has to be among the API's `confirmers`.
 
     An API destination cannot sign its requests for IAM, so the URL takes anybody's, and the handler itself refuses
     whoever does not know the BASIC credential.
@@ -52,7 +52,6 @@ class MockCarrier(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        args.api.grant_confirm(function.role)
         url = aws.lambda_.FunctionUrl(name, function_name=function.name, authorization_type="NONE", opts=child)
         # Since October 2025 an open URL needs both permissions.
         aws.lambda_.Permission(

@@ -179,13 +179,6 @@ class OrdersApi(pulumi.ComponentResource):
                 source_arn=pulumi.Output.concat(self._execution_arn, f"/{_STAGE}/{method}{path}"),
             )
 
-    def grant_confirm(self, role: ServiceRole) -> None:
-        """May call `POST /confirm-shipment`; a principal of this account needs it beside its place in `confirmers`."""
-        confirm = self._execution_arn.apply(
-            lambda arn: allow("execute-api:Invoke", on=f"{arn}/{_STAGE}/POST/confirm-shipment")
-        )
-        role.may("confirms-shipments", confirm)
-
     def _account_logging(self, name: str) -> pulumi.Resource:
         role = ServiceRole(
             f"{name}-account-logs",

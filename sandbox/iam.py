@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -307,12 +308,18 @@ class Entry(NamedTuple):
     clauses: tuple[Clause, ...]
 
 
+# An idle pipe alone asks twenty times a second.
+_REMEMBERED = 20_000
+
+
 class DecisionLog:
-    """Decides and remembers every decision, for any number of threads."""
+    """Decides and remembers, for any number of threads: the last 20,000 decisions, as many denials, what was used."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: list[Entry] = []
+        self._entries: deque[Entry] = deque(maxlen=_REMEMBERED)
+        self._denied: deque[Entry] = deque(maxlen=_REMEMBERED)
+        self._uses: dict[tuple[Clause, ...], Entry] = {}
 
     def decide(self, request: Request, *, identity: Iterable[Policy] = (), resource: Policy | None = None) -> Decision:
         """`evaluate`, recorded."""
@@ -327,19 +334,27 @@ class DecisionLog:
         )
         with self._lock:
             self._entries.append(entry)
+            if entry.allowed:
+                self._uses.setdefault(entry.clauses, entry)
+            else:
+                self._denied.append(entry)
         return decision
 
     def entries(self) -> list[Entry]:
-        """Every decision so far, in the order they were made."""
+        """The last decisions, in the order they were made."""
         with self._lock:
             return list(self._entries)
 
     def denied(self) -> list[Entry]:
-        return [entry for entry in self.entries() if not entry.allowed]
+        """The last denials, in the order they were made."""
+        with self._lock:
+            return list(self._denied)
 
     def unused(self, policies: Iterable[Policy]) -> list[Clause]:
         """What `policies` grant and no call took so far."""
-        return unused(policies, self.entries())
+        with self._lock:
+            uses = list(self._uses.values())
+        return unused(policies, uses)
 
 
 # --- statements -------------------------------------------------------------------------------------------------------

@@ -340,10 +340,12 @@ def test_an_engine_that_runs_on_without_us_is_not_disturbed(program, monkeypatch
     with open_it() as stack:
         lock = stack.state / "backend" / ".pulumi" / "locks" / "organization" / "few-lines" / "test" / "a.json"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    lock.write_text(json.dumps({"pid": os.getpid()}))
-    with pytest.raises(stacks.StackError, match=f"process {os.getpid()} still runs on stack test"), open_it():
-        pass
-    assert lock.exists()
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()", "pulumi"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as engine:
+        lock.write_text(json.dumps({"pid": engine.pid}))
+        with pytest.raises(stacks.StackError, match=f"process {engine.pid} still runs on stack test"), open_it():
+            pass
+        assert lock.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")

@@ -62,7 +62,7 @@ def test_no_order_is_lost_while_the_pipe_is_replaced(cloud, tmp_path):
     cloud.program = program
     assert re.search(r"aws-native:pipes:Pipe \S+ created replacement", run.output), run.output
     assert re.search(r"aws-native:pipes:Pipe \S+ deleted original", run.output), run.output
-    assert meanwhile >= 20
+    assert meanwhile > 0, "no order was placed while the pipe was replaced"
     assert len(set(placed)) == 200
 
     def lost():
