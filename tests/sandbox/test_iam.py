@@ -549,6 +549,19 @@ def test_a_denial_says_which_side_is_missing(principal, identity, resource, reas
     assert f"because {reason}" in decide(asked(principal), identity=identity, resource=resource).reason
 
 
+def test_the_log_is_bounded_and_forgets_neither_denials_nor_uses(monkeypatch):
+    monkeypatch.setattr(iam, "_REMEMBERED", 3)
+    own = iam.identity_policy("own", document(statement(action=["sqs:SendMessage", "sqs:DeleteMessage"])))
+    log = DecisionLog()
+    log.decide(asked(WORKER, "sqs:DeleteMessage"), identity=[own])
+    log.decide(asked(WORKER, "sqs:PurgeQueue"), identity=[own])
+    for _ in range(5):
+        log.decide(asked(), identity=[own])
+    assert [entry.action for entry in log.entries()] == ["sqs:SendMessage"] * 3
+    assert [entry.action for entry in log.denied()] == ["sqs:PurgeQueue"]
+    assert log.unused([own]) == []
+
+
 def test_the_log_keeps_every_decision_and_what_was_granted_for_nothing():
     own = iam.identity_policy(
         "own", document(statement(action=["sqs:SendMessage", "sqs:DeleteMessage"]), DENY | {"Action": "sqs:PurgeQueue"})
