@@ -707,7 +707,7 @@ def test_a_refresh_finds_what_was_made_and_an_import_finds_nothing(of):
     [
         ({}, "region", "is missing: `pulumi config set aws:region <region>`"),
         ({"region": "here"}, "region", "must be the name of a region"),
-        ({"region": "eu-west-1", "profile": "mine"}, "profile", "is not a setting of aws"),
+        ({"region": "eu-west-1", "forbiddenAccountIds": "mine"}, "forbiddenAccountIds", "is not a setting of aws"),
     ],
 )
 def test_a_provider_is_configured_by_what_it_knows(settings, where, reason, clients):
