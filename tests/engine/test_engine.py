@@ -42,7 +42,8 @@ def original(tmp_path_factory):
     copy = tmp_path_factory.mktemp("program")
     for name in ("components", "contracts", "handlers", "build/handlers"):
         if (graph.ROOT / name).exists():
-            shutil.copytree(graph.ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # A bundle that another process is making is no part of it yet.
+            shutil.copytree(graph.ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "tmp*"))
     for file in ("__main__.py", "requirements.txt", *(path.name for path in graph.ROOT.glob("Pulumi*.yaml"))):
         shutil.copy(graph.ROOT / file, copy)
     return copy
