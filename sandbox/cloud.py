@@ -234,6 +234,8 @@ def main() -> None:
     temporary.mkdir(mode=0o700)
     tempfile.tempdir = str(temporary)
     with ExitStack() as stack:
+        # The last to go: whoever finds no file may start another cloud on this folder at once.
+        stack.callback(file.unlink, missing_ok=True)
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         emulator = stack.enter_context(ministack.start(region=place.region, environment={"AUTH": "true"}))
         cloud = Cloud(emulator, place, arguments.state, arguments.program, arguments.time_factor)
@@ -250,7 +252,6 @@ def main() -> None:
             "token": token,
         }
         write_private(file, json.dumps(about, indent=2))
-        stack.callback(file.unlink, missing_ok=True)
         while emulator.runs():
             time.sleep(0.2)
         sys.exit("MiniStack has ended, and with it everything that was on it")

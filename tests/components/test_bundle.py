@@ -46,7 +46,9 @@ def names(package):
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("runtime", [HERE, ELSEWHERE])
 def test_two_clones_make_the_same_bytes(entry, runtime, clone):
-    there = Path(bundling.bundle(entry, runtime).path).read_bytes()
+    package = bundling.bundle(entry, runtime)
+    there = Path(package.path).read_bytes()
+    assert {member.date_time for member in zipfile.ZipFile(package.path).infolist()} == {(1980, 1, 1, 0, 0, 0)}
     bundling.bundle.cache_clear()
     shutil.rmtree(clone / "build")
     for path in clone.rglob("*.py"):
