@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policy import events
-from policy.rule import RulePolicy
+from policy.rule import Rule, StackRule
+from policy.rules import destinations
+from policy.runner import RulePolicy, StackRulePolicy, WaiversPolicy
+from policy.waivers import Ledger
 
 if TYPE_CHECKING:
     from pulumi_policy import Policy
 
-RULES = (*events.RULES,)
+RULES: tuple[Rule | StackRule, ...] = (*destinations.RULES,)
 
 
 def policies() -> list[Policy]:
-    """One policy per rule, none of which has seen a resource yet."""
-    return [RulePolicy(rule) for rule in RULES]
+    """One policy per rule, none of which has seen a resource yet, and the one that reports what they waived."""
+    ledger = Ledger()
+    return [
+        *(RulePolicy(rule, ledger) if isinstance(rule, Rule) else StackRulePolicy(rule, ledger) for rule in RULES),
+        WaiversPolicy(ledger),
+    ]

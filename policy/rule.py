@@ -1,4 +1,4 @@
-"""Rules as data, and the pulumi_policy policy that a rule becomes."""
+"""Rules as data: what must hold, why, whom it serves, and what can be set."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pulumi_policy import (
-    EnforcementLevel,
-    PolicyComplianceFramework,
-    PolicyConfigSchema,
-    ResourceValidationPolicy,
-    Severity,
-)
-
-from policy.props import UNKNOWN, Examination, Path, Where, examine, find, plain, read, spell, steps, whole
+from policy.props import whole
 
 if TYPE_CHECKING:
-    from pulumi_policy import ReportViolation, ResourceValidationArgs
+    from pulumi_policy import Severity
 
-Settings = Mapping[str, int]
+    from policy.subject import Member, Stack, Subject
+
+Settings = Mapping[str, Any]
+
+
+class Group(Enum):
+    """How much of a stack a rule concerns, and at which level it runs when nothing else is configured."""
+
+    GATEWAY = "gateway"  # the parts of an event gateway: mandatory
+    BASELINE = "baseline"  # what any stack on AWS may have: advisory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +35,115 @@ class Control:
     version: str | None = None
 
 
+class Setting(Protocol):
+    """Something of a rule that a configuration may change."""
+
+    @property
+    def default(self) -> Any:
+        """What holds when it is not configured."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """What the engine checks a configuration against, and fills in from."""
+        ...
+
+    def refusal(self, value: object) -> str | None:
+        """What the value has to become, if it cannot stay."""
+        ...
+
+    def read(self, value: Any) -> Any:
+        """The value as rules use it, of one that need not be refused. The engine makes a float of every number."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A setting of a rule: a whole number, `minimum` or more."""
+    """A whole number, `minimum` or more."""
 
     default: int
     minimum: int
     why: str
 
     def schema(self) -> dict[str, Any]:
-        """What the engine checks a configuration against, and fills in from."""
         return {"type": "integer", "minimum": self.minimum, "default": self.default, "description": self.why}
 
     def refusal(self, value: object) -> str | None:
-        """What the value has to become, if it cannot stay."""
         number = whole(value)
         return None if number is not None and number >= self.minimum else f"a whole number, {self.minimum} or more"
+
+    def read(self, value: Any) -> int:
+        return int(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """True or false."""
+
+    default: bool
+    why: str
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean", "default": self.default, "description": self.why}
+
+    def refusal(self, value: object) -> str | None:
+        return None if isinstance(value, bool) else "true or false"
+
+    def read(self, value: Any) -> bool:
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """A list of texts; of `choices`, when there are any."""
+
+    default: tuple[str, ...]
+    why: str
+    choices: tuple[str, ...] = ()
+
+    def schema(self) -> dict[str, Any]:
+        items = {"type": "string", **({"enum": list(self.choices)} if self.choices else {})}
+        return {"type": "array", "items": items, "default": list(self.default), "description": self.why}
+
+    def refusal(self, value: object) -> str | None:
+        items = cast("list[object]", value) if isinstance(value, list | tuple) else None
+        if items is not None and all(isinstance(item, str) for item in items):
+            if not self.choices or set(items) <= set(self.choices):
+                return None
+            return f"a list of {', '.join(self.choices)}"
+        return "a list of texts"
+
+    def read(self, value: Any) -> tuple[str, ...]:
+        return tuple(value)
+
+
+@dataclass(frozen=True)
+class Waivers:
+    """Resources that a rule passes over, each with the reason: URN, URN pattern with `*`, or name -> reason."""
+
+    default: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "additionalProperties": {"type": "string", "minLength": 1},
+            "default": {},
+            "description": "Resources that the rule passes over and reports as waived: their URN or name, and why.",
+        }
+
+    def refusal(self, value: object) -> str | None:
+        waived = cast("dict[object, object]", value) if isinstance(value, Mapping) else None
+        if waived is None:
+            return "an object of the URN or name of a resource and the reason to waive it"
+        for resource, reason in waived.items():
+            if not isinstance(reason, str) or not reason.strip():
+                return f"an object that says why it waives '{resource}'"
+        return None
+
+    def read(self, value: Any) -> Mapping[str, str]:
+        return value
+
+
+WAIVERS = "waivers"
 
 
 class Examined(Enum):
@@ -64,148 +158,60 @@ class Examined(Enum):
     REQUIRED = "required"  # fails when it was not examined, at whatever level
 
 
-class NotExaminedError(RuntimeError):
-    """A rule that must see what is secret was run without it. The engine stops; a violation could be advisory."""
-
-
-@dataclass(kw_only=True)
-class Verdict:
-    """What a rule came to at one resource: the places it decided, and those it left to the update as unknown."""
-
-    decided: set[str] = field(default_factory=set[str])
-    deferred: set[str] = field(default_factory=set[str])
-
-
-class Subject:
-    """A resource as a rule sees it. Reading never raises; only what a rule judges or decides counts."""
-
-    def __init__(
-        self, type_: str, props: Mapping[str, Any], settings: Settings, examination: Examination | None
-    ) -> None:
-        self.type = type_
-        self.settings = settings
-        self.verdict = Verdict()
-        self._props = plain(props)
-        self.examined = examination is not None
-        self._examination = examination or Examination()
-
-    def get(self, where: Where) -> Any:
-        """The value at one place, MISSING, or UNKNOWN when it or anything above it is unknown."""
-        return read(self._props, where)
-
-    def each(self, where: Where) -> Iterator[tuple[Path, Any]]:
-        """Every existing place of a path such as "rules[].name" with its value; UNKNOWN stands for all below it."""
-        return find(self._props, where)
-
-    def judge(self, where: Where) -> Any:
-        """The same as `get`, for what the rule is about: counts as decided, or as deferred when it is unknown."""
-        value = self.get(where)
-        if value is UNKNOWN:
-            self.deferred(where)
-        else:
-            self.decided(where)
-        return value
-
-    def decided(self, where: Where) -> None:
-        """Count the place as decided, for or against."""
-        self.verdict.decided.add(spell(steps(where)))
-
-    def deferred(self, where: Where) -> None:
-        """Count the place as one that only the update can decide."""
-        self.verdict.deferred.add(spell(steps(where)))
-
-    def secret(self, where: Where) -> bool:
-        """Whether the place or anything it is part of is a Pulumi secret; False when it was not examined."""
-        return self._examination.is_secret(steps(where))
-
-    def defaulted(self, where: Where) -> bool:
-        """Whether the provider filled in the value as the program gave none; False when it was not examined."""
-        return steps(where) in self._examination.defaulted
-
-
-Check = Callable[[Subject], Iterator[str]]
+Check = Callable[["Subject"], Iterator[str]]
+StackCheck = Callable[["Stack"], Iterator[tuple["Member", str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """What must hold of a resource of one of `types`. `check` yields what to do, in the imperative, if it doesn't.
-
-    A check never quotes a property's value: it may be a secret.
-    """
+class _About:
+    """What every rule says of itself. A check never quotes a property's value: it may be a secret."""
 
     name: str
     why: str
     fix: str
     severity: Severity
+    group: Group
     frameworks: tuple[Control, ...]
     types: frozenset[str]
-    check: Check
-    settings: Mapping[str, Whole] = field(default_factory=lambda: MappingProxyType({}))
-    examined: Examined = Examined.NO
+    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
     url: str
+
+    @property
+    def all_settings(self) -> dict[str, Setting]:
+        """Its own settings, and the waivers that every rule takes."""
+        return {**self.settings, WAIVERS: Waivers()}
 
     def configure(self, given: Mapping[str, Any]) -> Settings:
         """The settings with their defaults."""
-        return {name: int(given.get(name, setting.default)) for name, setting in self.settings.items()}
+        return {name: setting.read(given.get(name, setting.default)) for name, setting in self.all_settings.items()}
 
     def misconfigured(self, given: Mapping[str, Any]) -> Iterator[str]:
         """What to mend in a configuration, naming the rule and the setting. The engine itself ignores unknown names."""
+        known = self.all_settings
         for name, value in given.items():
-            if name not in self.settings:
-                known = get_close_matches(name, self.settings, n=1) or sorted(self.settings) or ["nothing"]
-                yield f"remove '{name}' from the configuration of {self.name}: it knows {', '.join(known)}"
-            elif refusal := self.settings[name].refusal(value):
+            if name not in known:
+                near = get_close_matches(name, known, n=1) or sorted(known)
+                yield f"remove '{name}' from the configuration of {self.name}: it knows {', '.join(near)}"
+            elif refusal := known[name].refusal(value):
                 yield f"configure '{name}' of {self.name} as {refusal}"
 
 
-class RulePolicy(ResourceValidationPolicy):
-    """A rule as the engine runs it. `report` tells what it came to, per URN."""
+@dataclass(frozen=True, kw_only=True)
+class Rule(_About):
+    """What must hold of each resource of one of `types`: refused before AWS is asked, in a preview and in an update.
 
-    def __init__(self, rule: Rule) -> None:
-        first = rule.frameworks[0]
-        super().__init__(
-            name=rule.name,
-            description=rule.why,
-            enforcement_level=(
-                EnforcementLevel.MANDATORY if rule.examined is Examined.NO else EnforcementLevel.REMEDIATE
-            ),
-            config_schema=PolicyConfigSchema({name: setting.schema() for name, setting in rule.settings.items()}),
-            severity=rule.severity,
-            framework=PolicyComplianceFramework(first.framework, first.version, first.reference),
-            tags=[f"{control.framework} {control.reference}" for control in rule.frameworks],
-            remediation_steps=rule.fix,
-            url=rule.url,
-        )
-        self.rule = rule
-        self.report: dict[str, Verdict] = {}
-        self._examinations: dict[str, Examination] = {}
+    `check` yields what to do, in the imperative, if it doesn't hold.
+    """
 
-    def remediate(self, args: ResourceValidationArgs) -> None:
-        """Change nothing; keep for `validate` what it will not be shown."""
-        if args.resource_type in self.rule.types:
-            self._examinations[args.urn] = examine(args.props)
+    check: Check
+    examined: Examined = Examined.NO
 
-    def validate(self, args: ResourceValidationArgs, report_violation: ReportViolation) -> None:
-        """Report what the rule has against the resource."""
-        rule = self.rule
-        if args.resource_type not in rule.types:
-            args.not_applicable("the rule is about other types")
-        # One examination vouches for one validation: what the resource was before says nothing about what it is now.
-        examination = self._examinations.pop(args.urn, None)
-        if examination is None and rule.examined is Examined.REQUIRED:
-            raise NotExaminedError(
-                f"{rule.name} cannot see what is secret in {args.urn}: run it at level 'remediate', at which it "
-                "changes nothing, or 'disabled'"
-            )
-        config = args.get_config()
-        if refusals := list(rule.misconfigured(config)):
-            for refusal in refusals:
-                report_violation(refusal, None)
-            return
-        subject = Subject(args.resource_type, args.props, rule.configure(config), examination)
-        refusals = list(rule.check(subject))
-        self.report[args.urn] = subject.verdict
-        for refusal in refusals:
-            report_violation(refusal, None)
-        if subject.verdict.deferred and not subject.verdict.decided:
-            args.not_applicable(f"the update decides, when it knows {', '.join(sorted(subject.verdict.deferred))}")
+
+@dataclass(frozen=True, kw_only=True)
+class StackRule(_About):
+    """What must hold between resources. The engine asks after all are known: a preview stops, an update only reports.
+
+    `types` are those that it judges. `check` yields the resource to change, and what to do in the imperative.
+    """
+
+    check: StackCheck

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pulumi
@@ -76,14 +78,24 @@ def _public(value: Any) -> Any:
     return [_public(item) for item in value] if isinstance(value, list) else value
 
 
+@dataclass(frozen=True)
+class Diagnostic:
+    """One line of what the engine would show."""
+
+    rule: str
+    urn: str
+    message: str
+
+
 @dataclass
 class Outcome:
-    """What the engine would show of one resource, by policy."""
+    """What the engine would show of one resource, or of the stack, by policy."""
 
     violations: dict[str, list[str]] = field(default_factory=dict)
     levels: Counter[int] = field(default_factory=Counter)
     not_applicable: dict[str, str] = field(default_factory=dict)
     remediations: list[Any] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     raw: str = ""
 
     @property
@@ -107,36 +119,45 @@ class Engine:
             given = config.get(policy.name, {})
             settings = {"enforcementLevel": given} if isinstance(given, str) else dict(given)
             level = settings.pop("enforcementLevel", config.get("all", policy.enforcement_level.value))
-            defaults = {name: schema["default"] for name, schema in policy.config_schema.properties.items()}
+            schemas = policy.config_schema.properties if policy.config_schema else {}
+            defaults = {name: schema["default"] for name, schema in schemas.items()}
             chosen = request.policyConfig[policy.name]
             chosen.enforcementLevel = proto.EnforcementLevel.Value(level.upper())
             chosen.properties.update({**defaults, **settings})
         self._servicer.Configure(request, None)
         return self
 
-    def register(self, type_: str, inputs: dict[str, Any], name: str = "thing", *, recorded: bool = False) -> Outcome:
-        """What comes of a resource; `recorded` inputs are serialised already."""
-        wire = inputs if recorded else serialised(inputs)
-        remediated = self.remediate(type_, wire, name)
-        outcome = self.analyze(type_, wire, name)
+    @property
+    def rules(self) -> list[Any]:
+        """The policies that run a rule."""
+        return [policy for policy in self.policies if hasattr(policy, "rule")]
+
+    def register(
+        self, type_: str, inputs: dict[str, Any], name: str = "thing", *, urn: str | None = None, protect: bool = False
+    ) -> Outcome:
+        """What comes of a resource; what is recorded stays as it is."""
+        wire = serialised(inputs)
+        remediated = self.remediate(type_, wire, name, urn=urn, protect=protect)
+        outcome = self.analyze(type_, wire, name, urn=urn, protect=protect)
         outcome.remediations = list(remediated.remediations)
         outcome.raw += str(remediated)
         return outcome
 
-    def remediate(self, type_: str, wire: dict[str, Any], name: str = "thing") -> Any:
+    def remediate(self, type_: str, wire: dict[str, Any], name: str = "thing", **about: Any) -> Any:
         """Only the first half of `register`."""
-        return self._servicer.Remediate(self._request(type_, wire, name), None)
+        return self._servicer.Remediate(self._request(type_, wire, name, **about), None)
 
-    def analyze(self, type_: str, wire: dict[str, Any], name: str = "thing") -> Outcome:
+    def analyze(self, type_: str, wire: dict[str, Any], name: str = "thing", **about: Any) -> Outcome:
         """Only the second half of `register`."""
-        response = self._servicer.Analyze(self._request(type_, _public(wire), name), None)
-        outcome = Outcome(raw=str(response))
-        for diagnostic in response.diagnostics:
-            message = diagnostic.message.removeprefix(f"{diagnostic.description}\n")
-            outcome.violations.setdefault(diagnostic.policyName, []).append(message)
-            outcome.levels[diagnostic.enforcementLevel] += 1
-        outcome.not_applicable = {entry.policy_name: entry.reason for entry in response.not_applicable}
-        return outcome
+        return _outcome(self._servicer.Analyze(self._request(type_, _public(wire), name, **about), None))
+
+    def analyze_stack(self, things: Iterable[Any], *, update: bool = False) -> Outcome:
+        """What the rules about the stack say once everything is registered; `update` adds what AWS made of it."""
+        return _outcome(
+            self._servicer.AnalyzeStack(
+                proto.AnalyzeStackRequest(resources=[_resource(thing, update=update) for thing in things]), None
+            )
+        )
 
     def verdict(self, rule: str, type_: str, name: str = "thing") -> Any:
         """What a rule decided and deferred at a resource."""
@@ -144,9 +165,43 @@ class Engine:
         return policy.report[urn(type_, name)]
 
     @staticmethod
-    def _request(type_: str, wire: dict[str, Any], name: str) -> Any:
-        return proto.AnalyzeRequest(type=type_, urn=urn(type_, name), name=name, properties=_struct(wire))
+    def _request(type_: str, wire: dict[str, Any], name: str, *, urn: str | None = None, protect: bool = False) -> Any:
+        return proto.AnalyzeRequest(
+            type=type_,
+            urn=urn or _urn(type_, name),
+            name=name,
+            properties=_struct(wire),
+            options=proto.AnalyzerResourceOptions(protect=protect),
+        )
+
+
+def _outcome(response: Any) -> Outcome:
+    outcome = Outcome(raw=str(response))
+    for diagnostic in response.diagnostics:
+        message = diagnostic.message.removeprefix(f"{diagnostic.description}\n")
+        outcome.diagnostics.append(Diagnostic(diagnostic.policyName, diagnostic.urn, message))
+        outcome.violations.setdefault(diagnostic.policyName, []).append(message)
+        outcome.levels[diagnostic.enforcementLevel] += 1
+    outcome.not_applicable = {entry.policy_name: entry.reason for entry in response.not_applicable}
+    return outcome
+
+
+@lru_cache(maxsize=4096)
+def _resource(thing: Any, *, update: bool) -> Any:
+    return proto.AnalyzerResource(
+        type=thing.type,
+        urn=thing.urn,
+        name=thing.name,
+        properties=_struct(_public(serialised({**thing.inputs, **(thing.outputs if update else {})}))),
+        options=proto.AnalyzerResourceOptions(protect=thing.protect),
+        propertyDependencies={
+            prop: proto.AnalyzerPropertyDependencies(urns=list(urns)) for prop, urns in thing.uses.items()
+        },
+    )
 
 
 def urn(type_: str, name: str) -> str:
     return f"urn:pulumi:test::event-gateway::{type_}::{name}"
+
+
+_urn = urn

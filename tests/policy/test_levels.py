@@ -8,8 +8,10 @@ import pytest
 from pulumi_policy import EnforcementLevel, Severity
 
 from policy import pack
-from policy.rule import Control, NotExaminedError, Rule, RulePolicy
-from tests.policy.cases import (
+from policy.rule import Control, Group, Rule
+from policy.runner import NotExaminedError, RulePolicy
+from policy.waivers import Ledger
+from tests.policy.cases.destinations import (
     CANARY,
     CLASSIC_CONNECTION,
     CLASSIC_DESTINATION,
@@ -18,9 +20,9 @@ from tests.policy.cases import (
     NATIVE_DESTINATION,
     RATE,
     SECRET,
-    put,
 )
 from tests.policy.engine import ADVISORY, MANDATORY, Engine, serialised
+from tests.policy.programs import put
 
 FAST = {"invocationRateLimitPerSecond": 301}
 LITERAL = {"authorizationType": "BASIC", "authParameters": {"basic": {"username": "u", "password": CANARY}}}
@@ -38,6 +40,7 @@ def _rule(**changes: Any) -> Rule:
             "why": "Because.",
             "fix": "Stop.",
             "severity": Severity.LOW,
+            "group": Group.GATEWAY,
             "frameworks": (Control(framework="CWE", reference="0"),),
             "types": frozenset({"a:b:C"}),
             "check": lambda subject: iter(["stop"]),
@@ -126,7 +129,7 @@ def test_a_limit_that_no_provider_fills_in_needs_no_examination(type_: str, rate
 
 
 def test_a_rule_that_needs_no_examination_is_mandatory_of_itself():
-    engine = Engine([RulePolicy(_rule())])
+    engine = Engine([RulePolicy(_rule(), Ledger())])
     assert engine.policies[0].enforcement_level is EnforcementLevel.MANDATORY
     outcome = engine.register("a:b:C", {})
     assert outcome.violations == {"nothing-is-right": ["stop"]}
@@ -167,7 +170,7 @@ def test_a_quota_that_aws_has_raised_can_be_configured():
         ({"maxmum": 10}, ["remove 'maxmum' from the configuration of api-destination-rate-limit: it knows maximum"]),
         (
             {"burst": 10},
-            ["remove 'burst' from the configuration of api-destination-rate-limit: it knows maximum, minimum"],
+            ["remove 'burst' from the configuration of api-destination-rate-limit: it knows maximum, minimum, waivers"],
         ),
         (
             {"minimum": 30, "maximum": 10},
@@ -185,14 +188,14 @@ def test_a_wrong_configuration_is_refused_by_name_and_nothing_is_decided(config:
 def test_a_setting_of_a_rule_that_has_none_is_refused_by_name():
     outcome = Engine().configure({SECRET: {"exempt": "all"}}).register(NATIVE_CONNECTION, LITERAL)
     assert outcome.messages == [
-        "remove 'exempt' from the configuration of connection-credentials-secret: it knows nothing"
+        "remove 'exempt' from the configuration of connection-credentials-secret: it knows waivers"
     ]
 
 
 def test_the_defaults_that_the_engine_fills_in_are_those_of_the_rule():
     for rule in pack.RULES:
         for name, setting in rule.settings.items():
-            assert RulePolicy(rule).config_schema.properties[name]["default"] == setting.default
+            assert RulePolicy(rule, Ledger()).config_schema.properties[name]["default"] == setting.default
             assert setting.refusal(setting.default) is None
 
 
@@ -203,12 +206,13 @@ def test_a_rule_without_a_configuration_uses_its_defaults():
 
 
 def test_what_a_rule_tells_about_itself_is_complete():
-    for policy in pack.policies():
+    for policy in Engine().rules:
         rule = policy.rule
         assert policy.severity in Severity
         assert policy.framework.name == rule.frameworks[0].framework
         assert policy.framework.reference == rule.frameworks[0].reference
-        assert len(policy.tags) == len(rule.frameworks)
+        assert policy.tags[0] == rule.group.value
+        assert len(policy.tags) == 1 + len(rule.frameworks)
         assert rule.why.endswith(".")
         assert rule.fix.endswith(".")
         assert policy.url.startswith("https://")

@@ -6,8 +6,16 @@ from typing import Any
 
 from policy import pack
 from tests import graph
-from tests.policy.cases import CLASSIC_CONNECTION, CLASSIC_DESTINATION, CREDENTIALS, RATE, SECRET, drop, plaintext
+from tests.policy.cases.destinations import (
+    CLASSIC_CONNECTION,
+    CLASSIC_DESTINATION,
+    CREDENTIALS,
+    RATE,
+    SECRET,
+    plaintext,
+)
 from tests.policy.engine import Engine, Outcome
+from tests.policy.programs import drop
 
 
 def over(nodes: graph.Graph) -> tuple[Engine, dict[str, Outcome]]:
@@ -16,11 +24,11 @@ def over(nodes: graph.Graph) -> tuple[Engine, dict[str, Outcome]]:
 
 
 def _registered(engine: Engine, node: graph.Node, inputs: dict[str, Any] | None = None) -> Outcome:
-    return engine.register(node.type, inputs or node.inputs, node.name, recorded=True)
+    return engine.register(node.type, inputs or node.inputs, node.name)
 
 
 def decided(engine: Engine) -> dict[str, int]:
-    return {policy.name: sum(len(verdict.decided) for verdict in policy.report.values()) for policy in engine.policies}
+    return {policy.name: sum(len(verdict.decided) for verdict in policy.report.values()) for policy in engine.rules}
 
 
 def test_the_program_is_accepted_and_each_rule_has_decided_something(program: graph.Graph):
@@ -32,7 +40,7 @@ def test_the_program_is_accepted_and_each_rule_has_decided_something(program: gr
 
 def test_each_rule_has_decided_every_resource_that_it_is_about(program: graph.Graph):
     engine, _ = over(program)
-    for policy in engine.policies:
+    for policy in engine.rules:
         about = {node.urn for node in program.nodes.values() if node.type in policy.rule.types}
         assert about
         assert {urn.rpartition("::")[2] for urn, verdict in policy.report.items() if verdict.decided} == {
@@ -48,14 +56,14 @@ def test_the_first_preview_decides_all_that_the_update_decides(
         first, outcomes = over(previews[stack])
         assert {urn: outcome.violations for urn, outcome in outcomes.items() if outcome.violations} == {}
         assert decided(first) == decided(update), stack
-        assert not [verdict for policy in first.policies for verdict in policy.report.values() if verdict.deferred]
+        assert not [verdict for policy in first.rules for verdict in policy.report.values() if verdict.deferred]
 
 
 def test_no_secret_of_the_program_is_in_what_the_pack_says(program: graph.Graph):
     engine, outcomes = over(program)
     assert graph.CANARY in repr(program.nodes)
     assert graph.CANARY not in "".join(outcome.raw for outcome in outcomes.values())
-    assert graph.CANARY not in repr([vars(policy) for policy in engine.policies])
+    assert graph.CANARY not in repr([vars(policy) for policy in engine.rules])
 
 
 def test_each_connection_is_refused_once_its_secret_is_taken_for_plaintext(program: graph.Graph):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pulumi_policy import Severity
 
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
-from policy.rule import Control, Examined, Rule, Whole
+from policy.rule import Control, Examined, Group, Rule, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from policy.rule import Subject
+    from policy.subject import Subject
 
 RATE_LIMIT = "invocationRateLimitPerSecond"
 # What a provider puts in place of no limit, before the pack sees the inputs. AWS does the same later, on its own.
@@ -132,6 +132,7 @@ RULES = (
         why="Whoever is called by an API destination is called no faster than was agreed.",
         fix="Set invocationRateLimitPerSecond of the API destination to what the endpoint can take.",
         severity=Severity.HIGH,
+        group=Group.GATEWAY,
         frameworks=(
             Control(framework="CWE", reference="770"),
             Control(framework="OWASP API Security Top 10", version="2023", reference="API4"),
@@ -150,6 +151,7 @@ RULES = (
         why="The credentials of an EventBridge connection are encrypted wherever Pulumi keeps or shows them.",
         fix="Pass the credential as a secret output, for example from config.require_secret(...).",
         severity=Severity.CRITICAL,
+        group=Group.GATEWAY,
         frameworks=(
             Control(framework="CWE", reference="312"),
             Control(framework="NIST SP 800-53", version="5", reference="IA-5(7)"),

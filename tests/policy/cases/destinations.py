@@ -1,12 +1,13 @@
-"""What each rule accepts, and one mutant per claim: the smallest change to accepted inputs that it must refuse."""
+"""API destinations and connections: what is accepted, and the smallest changes that must be refused."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.policy.engine import NOT_YET, Secret
+from tests.policy.programs import Mutant, Program, Thing, drop, put
 
 CANARY = "canary-7d1f0b6c52"
 
@@ -115,55 +116,24 @@ def plaintext(place: str) -> str:
     return f"pass {place} {AS_A_SECRET}{escape}"
 
 
-def _steps(place: str) -> list[str | int]:
-    return [int(step) if step.isdigit() else step for step in place.replace("[", ".").replace("]", "").split(".")]
-
-
-def put(inputs: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
-    """A copy with another value at the place, secrets on the way left as they are."""
-    inputs = copy.deepcopy(inputs)
-    *way, last = _steps(place)
-    node: Any = inputs
-    for step in way:
-        node = node[step]
-    node[last] = value(node[last]) if callable(value) else value
-    return inputs
-
-
-def drop(inputs: dict[str, Any], place: str) -> dict[str, Any]:
-    """A copy without the place."""
-    inputs = copy.deepcopy(inputs)
-    *way, last = _steps(place)
-    node: Any = inputs
-    for step in way:
-        node = node[step]
-    del node[last]
-    return inputs
-
-
-def places(value: Any, at: str = "") -> list[str]:
-    """Every place in the inputs, from the root down."""
-    if isinstance(value, dict):
-        below = [(f"{at}.{name}".removeprefix("."), item) for name, item in value.items()]
-    elif isinstance(value, list):
-        below = [(f"{at}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return []
-    return [place for here, item in below for place in (here, *places(item, here))]
-
-
 @dataclass(frozen=True)
-class Mutant:
-    """A change that one rule refuses with one message."""
+class Wrong:
+    """Inputs of one resource that one rule refuses with one message."""
 
     rule: str
     claim: str
     type: str
     inputs: dict[str, Any]
     message: str
+    hinges: tuple[str, ...] = ()
 
 
-def _rates() -> list[Mutant]:
+def _flag(place: str) -> tuple[str, ...]:
+    """What decides whether a parameter has to be a secret at all."""
+    return (f"{place.removesuffix('value')}isValueSecret",) if place.endswith("].value") else ()
+
+
+def _rates() -> list[Wrong]:
     missing = "set invocationRateLimitPerSecond: without it the endpoint is called up to 300 times a second"
     not_whole = "set invocationRateLimitPerSecond to a whole number"
     too_low = "raise invocationRateLimitPerSecond to 1 or more"
@@ -180,36 +150,36 @@ def _rates() -> list[Mutant]:
         "a list": ([20], not_whole),
         "a structure": ({"limit": 20}, not_whole),
     }
-    mutants: list[Mutant] = []
+    mutants: list[Wrong] = []
     for type_, good in GOOD[RATE].items():
         filled_in = {**good, RATE_LIMIT: 300, "__defaults": [RATE_LIMIT]}
         mutants += [
-            Mutant(RATE, "no limit", type_, drop(good, RATE_LIMIT), missing),
-            Mutant(RATE, "a limit that the provider filled in", type_, filled_in, missing),
-            *(
-                Mutant(RATE, claim, type_, put(good, RATE_LIMIT, limit), says)
-                for claim, (limit, says) in limits.items()
-            ),
+            Wrong(RATE, "no limit", type_, drop(good, RATE_LIMIT), missing),
+            Wrong(RATE, "a limit that the provider filled in", type_, filled_in, missing),
+            *(Wrong(RATE, claim, type_, put(good, RATE_LIMIT, limit), says) for claim, (limit, says) in limits.items()),
         ]
     return mutants
 
 
-def _credentials() -> list[Mutant]:
-    mutants: list[Mutant] = []
+def _credentials() -> list[Wrong]:
+    mutants: list[Wrong] = []
     for type_, good in GOOD[SECRET].items():
         for place in (*CREDENTIALS[type_].values(), *PARAMETERS[type_]):
             for claim, literal in {"text": CANARY, "empty": "", "a number": 12345, "part": f"Bearer {CANARY}"}.items():
                 mutants.append(
-                    Mutant(SECRET, f"{claim} at {place}", type_, put(good, place, literal), plaintext(place))
+                    Wrong(
+                        SECRET, f"{claim} at {place}", type_, put(good, place, literal), plaintext(place), _flag(place)
+                    )
                 )
         for authorization, place in CREDENTIALS[type_].items():
             mutants.append(
-                Mutant(
+                Wrong(
                     SECRET,
                     f"{authorization} without {place}",
                     type_,
                     put(drop(good, place), "authorizationType", authorization),
                     f"give the connection its {place}, {AS_A_SECRET}",
+                    ("authorizationType",),
                 )
             )
         place = PARAMETERS[type_][0]
@@ -222,8 +192,25 @@ def _credentials() -> list[Mutant]:
         for claim, flag in flags.items():
             parameter = {"key": "x-tenant", "value": CANARY, **flag}
             inputs = put(good, place.removesuffix(".value"), parameter)
-            mutants.append(Mutant(SECRET, f"isValueSecret {claim}", type_, inputs, plaintext(place)))
+            mutants.append(Wrong(SECRET, f"isValueSecret {claim}", type_, inputs, plaintext(place), _flag(place)))
     return mutants
 
 
-MUTANTS = [*_rates(), *_credentials()]
+WRONG = [*_rates(), *_credentials()]
+
+BASES = {
+    f"{rule} of {type_}": [Thing(type=type_, name="thing", inputs=good)]
+    for rule, goods in GOOD.items()
+    for type_, good in goods.items()
+}
+MUTANTS = [
+    Mutant(
+        rule=wrong.rule,
+        claim=wrong.claim,
+        base=f"{wrong.rule} of {wrong.type}",
+        change=partial(Program.replace, type_=wrong.type, name="thing", inputs=wrong.inputs),
+        message=wrong.message,
+        hinges=wrong.hinges,
+    )
+    for wrong in WRONG
+]

@@ -1,0 +1,128 @@
+"""JSON documents inside inputs: OpenAPI bodies, event patterns and, read statement by statement, IAM policies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from policy.props import MISSING, UNKNOWN
+
+# What is there, but no document: neither a JSON object nor text that holds one.
+UNREADABLE = object()
+
+
+def document(value: Any) -> Any:
+    """The object that an input holds, as text or as it is; MISSING, UNKNOWN, or UNREADABLE.
+
+    YAML is read too, as API Gateway takes OpenAPI in both.
+    """
+    if value is MISSING or value is UNKNOWN or isinstance(value, dict):
+        return cast("Any", value)
+    if not isinstance(value, str):
+        return UNREADABLE
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        parsed = _yaml(value)
+    return cast("Any", parsed) if isinstance(parsed, dict) else UNREADABLE
+
+
+def _yaml(text: str) -> Any:
+    import yaml  # noqa: PLC0415 - a tenth of the pack's start, for stacks that need it
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def items(value: Any) -> list[Any]:
+    """IAM's way to write a list: one item may stand for itself; nothing is no item. An UNKNOWN is an item."""
+    if value is MISSING or value is None:
+        return []
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of a policy. Whatever is not known yet is UNKNOWN in its place."""
+
+    index: int
+    allows: Any
+    """True, False, or UNKNOWN."""
+    actions: list[Any]
+    not_actions: list[Any]
+    resources: list[Any]
+    not_resources: list[Any]
+    principals: list[tuple[str, Any]]
+    """Kind and name: ("Service", "events.amazonaws.com"); a bare `*` is ("*", "*")."""
+    not_principals: bool
+    conditions: dict[str, dict[str, list[Any]]] | Any
+    """Operator -> key in lower case -> values; UNKNOWN when it is."""
+
+    def condition(self, key: str, *, operators: frozenset[str] | None = None) -> list[Any]:
+        """The values that the key is compared with, in any of the operators; UNKNOWN stands for unknown conditions."""
+        if self.conditions is UNKNOWN:
+            return [UNKNOWN]
+        found: list[Any] = []
+        for operator, keys in self.conditions.items():
+            if operators is None or operator in operators:
+                found += [UNKNOWN] if keys is UNKNOWN else keys.get(key.lower(), [])
+        return found
+
+
+def statements(policy: Mapping[str, Any]) -> Iterator[Statement]:
+    """The statements of a policy document as `document` returns it. What is no object is none."""
+    for index, raw in enumerate(items(policy.get("Statement"))):
+        if raw is UNKNOWN:
+            yield Statement(
+                index=index,
+                allows=UNKNOWN,
+                actions=[UNKNOWN],
+                not_actions=[],
+                resources=[UNKNOWN],
+                not_resources=[],
+                principals=[("*", UNKNOWN)],
+                not_principals=False,
+                conditions=UNKNOWN,
+            )
+        elif isinstance(raw, dict):
+            yield _statement(index, cast("dict[str, Any]", raw))
+
+
+def _statement(index: int, raw: dict[str, Any]) -> Statement:
+    effect = raw.get("Effect")
+    return Statement(
+        index=index,
+        allows=UNKNOWN if effect is UNKNOWN else effect == "Allow",
+        actions=items(raw.get("Action")),
+        not_actions=items(raw.get("NotAction")),
+        resources=items(raw.get("Resource")),
+        not_resources=items(raw.get("NotResource")),
+        principals=list(_principals(raw.get("Principal"))),
+        not_principals="NotPrincipal" in raw,
+        conditions=_conditions(raw.get("Condition")),
+    )
+
+
+def _principals(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for kind, names in cast("dict[str, Any]", value).items():
+            yield from ((kind, name) for name in items(names))
+    else:
+        yield from (("*", name) for name in items(value))
+
+
+def _conditions(value: Any) -> Any:
+    if value is UNKNOWN:
+        return UNKNOWN
+    conditions: dict[str, Any] = {}
+    for operator, keys in cast("dict[str, Any]", value).items() if isinstance(value, dict) else ():
+        conditions[operator] = (
+            {key.lower(): items(values) for key, values in cast("dict[str, Any]", keys).items()}
+            if isinstance(keys, dict)
+            else UNKNOWN
+        )
+    return conditions

@@ -1,0 +1,50 @@
+"""What this project's own stacks do against a rule on purpose, and the record of what was waived in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+_MOCK = "urn:pulumi:*::event-gateway::event-gateway:components:"
+
+# Rule -> resource -> reason, as in a configuration.
+OURS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class Waived:
+    """A finding that is not a violation, as someone said why."""
+
+    urn: str
+    rule: str
+    finding: str
+    reason: str
+
+
+@dataclass
+class Ledger:
+    """What the rules of one run waived, and which waivers a configuration named."""
+
+    used: set[Waived] = field(default_factory=set[Waived])
+    _configured: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _met: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    @property
+    def idle(self) -> list[tuple[str, str]]:
+        """Rule and resource of each configured waiver that no finding has met."""
+        return sorted(self._configured - self._met)
+
+    def configure(self, rule: str, configured: Mapping[str, str]) -> None:
+        """Note the waivers of a configuration, to tell of those that turn out to be idle."""
+        self._configured |= {(rule, resource) for resource in configured}
+
+    def waive(self, rule: str, urn: str, finding: str, configured: Mapping[str, str]) -> bool:
+        """Whether somebody waived the rule for this resource; keeps it for the report."""
+        for resource, reason in {**OURS.get(rule, {}), **configured}.items():
+            if resource == urn.rpartition("::")[2] or fnmatchcase(urn, resource):
+                self.used.add(Waived(urn=urn, rule=rule, finding=finding, reason=reason))
+                self._met.add((rule, resource))
+                return True
+        return False

@@ -1,0 +1,1 @@
+"""What the rules refuse: per concern, mutants of programs that they accept."""
