@@ -120,6 +120,7 @@ OUTPUTS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "aws:apigateway/stage:Stage": lambda name, inputs: {
         "invokeUrl": f"https://a1b2c3.execute-api.{REGION}.amazonaws.com/{inputs['stageName']}"
     },
+    "aws:cloudwatch/dashboard:Dashboard": _nothing,
     "aws:cloudwatch/eventApiDestination:EventApiDestination": lambda name, inputs: {
         "arn": _arn("events", f"api-destination/{inputs['name']}/0f1e2d3c")
     },
@@ -136,6 +137,7 @@ OUTPUTS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     },
     "aws:cloudwatch/eventTarget:EventTarget": _nothing,
     "aws:cloudwatch/logGroup:LogGroup": lambda name, inputs: {"arn": _arn("logs", f"log-group:{inputs['name']}")},
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _nothing,
     "aws:dynamodb/table:Table": lambda name, inputs: {
         "arn": _arn("dynamodb", f"table/{inputs['name']}"),
         "streamArn": _arn("dynamodb", f"table/{inputs['name']}/stream/2026-01-01T00:00:00.000"),
@@ -148,6 +150,15 @@ OUTPUTS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
         "functionUrl": f"https://u1v2w3.lambda-url.{REGION}.on.aws/"
     },
     "aws:lambda/permission:Permission": _nothing,
+    "aws:sns/topic:Topic": lambda name, inputs: {"arn": _arn("sns", inputs["name"])},
+    "aws:sns/topicPolicy:TopicPolicy": _nothing,
+    "aws:sns/topicSubscription:TopicSubscription": _nothing,
+    "aws:scheduler/schedule:Schedule": lambda name, inputs: {
+        "arn": _arn("scheduler", f"schedule/{inputs['groupName']}/{inputs['name']}")
+    },
+    "aws:scheduler/scheduleGroup:ScheduleGroup": lambda name, inputs: {
+        "arn": _arn("scheduler", f"schedule-group/{inputs['name']}")
+    },
     "aws:sqs/queue:Queue": lambda name, inputs: {
         "arn": _arn("sqs", inputs["name"]),
         "url": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{inputs['name']}",
@@ -158,15 +169,22 @@ OUTPUTS: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
 }
 
 
+Outputs = Callable[[str, str, dict[str, Any]], dict[str, Any]]
+
+
+def _ours(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    assert kind in OUTPUTS, f"no row in OUTPUTS for {kind}"
+    return OUTPUTS[kind](name, inputs)
+
+
 class _Cloud(mocks.Mocks):
-    def __init__(self, *, preview: bool) -> None:
-        self._preview = preview
+    def __init__(self, outputs: Outputs, *, preview: bool) -> None:
+        self._outputs, self._preview = outputs, preview
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.custom:
             return None, {}
-        assert args.typ in OUTPUTS, f"no row in OUTPUTS for {args.typ}"
-        outputs = OUTPUTS[args.typ](args.name, args.inputs)
+        outputs = self._outputs(args.typ, args.name, args.inputs)
         if self._preview:  # nothing exists yet, so AWS has added nothing
             return None, dict(args.inputs)
         return args.inputs.get("name", f"{args.name}-id"), {**args.inputs, **outputs}
@@ -203,10 +221,13 @@ class _Monitor(mocks.MockMonitor):
         return response
 
 
-def record(build: Callable[[], Any], *, stack: str = "dev", preview: bool = False) -> Graph:
-    """Run `build` under mocks and return what it registered; an error in any output fails the recording."""
+def record(build: Callable[[], Any], *, stack: str = "dev", preview: bool = False, outputs: Outputs = _ours) -> Graph:
+    """Run `build` under mocks and return what it registered; an error in any output fails the recording.
+
+    `outputs` says what AWS adds to a resource of a type, with a name and inputs.
+    """
     graph = Graph()
-    cloud = _Cloud(preview=preview)
+    cloud = _Cloud(outputs, preview=preview)
     mocks.set_mocks(cloud, project="event-gateway", stack=stack, preview=preview, monitor=_Monitor(cloud, graph))
     pulumi.runtime.test(build)()
     return graph

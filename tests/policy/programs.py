@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests import graph
@@ -203,23 +206,44 @@ def run(
     return Verdicts(engine, outcomes, engine.analyze_stack(program.things, update=update))
 
 
-def _outputs(node: graph.Node) -> dict[str, Any]:
-    return graph.OUTPUTS[node.type](node.name, node.inputs) if node.type in graph.OUTPUTS else {}
-
-
 @cache
 def own(stack: str, *, preview: bool = False) -> tuple[Thing, ...]:
     """The recorded program of a stack of ours."""
-    recorded = graph.program(stack, preview=preview)
+    return _things(graph.program(stack, preview=preview), lambda node: graph.OUTPUTS[node.type](node.name, node.inputs))
+
+
+@cache
+def others(program: str, *, preview: bool = False) -> tuple[Thing, ...]:
+    """A program that isn't ours, by its path below this folder. AWS names and locates whatever it makes."""
+    path = str(Path(__file__).parent / program)
+    build = functools.partial(runpy.run_path, path, run_name="__main__")
+    recorded = graph.record(lambda: build() and None, preview=preview, outputs=_anything)
+    return _things(recorded, lambda node: _anything(node.type, node.name, node.inputs))
+
+
+def _anything(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    unique = f"{name}-1a2b3c4"
+    arn = f"arn:aws:{kind.split(':')[1].partition('/')[0]}:{graph.REGION}:{graph.ACCOUNT}:{unique}"
+    return {
+        "arn": arn,
+        "executionArn": arn,
+        "invokeArn": arn,
+        "streamArn": f"arn:aws:dynamodb:{graph.REGION}:{graph.ACCOUNT}:table/{unique}/stream/2026-01-01T00:00:00.000",
+        **dict.fromkeys(("url", "functionUrl", "invokeUrl", "apiEndpoint"), f"https://{unique}.example.com"),
+        "name": unique,
+        **inputs,
+    }
+
+
+def _things(recorded: graph.Graph, outputs: Callable[[graph.Node], dict[str, Any]]) -> tuple[Thing, ...]:
     return tuple(
         Thing(
             type=node.type,
             name=node.name,
             inputs=node.inputs,
             uses=node.uses,
-            outputs={}
-            if preview or node.type not in graph.OUTPUTS
-            else graph.OUTPUTS[node.type](node.name, node.inputs),
+            # A component has none, nor has the stack's own resource; a provider is not asked about.
+            outputs=outputs(node) if node.type.startswith(("aws:", "aws-native:")) else {},
             protect=node.protect,
             urn=node.urn,
         )

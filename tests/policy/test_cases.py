@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
 from collections import Counter
-from typing import Any
 
 import pytest
 
 from policy import pack
-from policy.rule import StackRule
 from tests.conftest import STACKS
-from tests.policy import cases
-from tests.policy.engine import NOT_YET, Engine
-from tests.policy.programs import Mutant, Program, Thing, own, places, put, run
-
-MODULES = [importlib.import_module(f"{cases.__name__}.{found.name}") for found in pkgutil.iter_modules(cases.__path__)]
-BASES: dict[str, list[Thing]] = {name: base for module in MODULES for name, base in module.BASES.items()}
-MUTANTS: list[Mutant] = [mutant for module in MODULES for mutant in module.MUTANTS]
-RULES = {rule.name: rule for rule in pack.RULES}
-
-
-def base(name: str) -> Program:
-    return Program(list(own(name)) if name in STACKS else BASES[name])
-
-
-def mutated(mutant: Mutant) -> Program:
-    program = base(mutant.base)
-    mutant.change(program)
-    return program
-
-
-def refused_at(mutant: Mutant, program: Program) -> Thing:
-    """The resource at which the mutant is to be refused."""
-    if mutant.at:
-        return program.only(*mutant.at)
-    (changed,) = program.changed
-    return changed
-
-
-def differing(old: Any, new: Any, at: str = "") -> set[str]:
-    """The topmost places at which two inputs differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [(name, f"{at}.{name}".removeprefix(".")) for name in {*old, *new}]
-        pairs = [(old.get(name), new.get(name), where) for name, where in keys]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = [(one, other, f"{at}[{index}]") for index, (one, other) in enumerate(zip(old, new, strict=True))]
-    else:
-        return set() if old == new else {at}
-    return set().union(*(differing(*pair) for pair in pairs))
-
-
-def related(place: str, other: str) -> bool:
-    """Whether one of the places is the other or a part of it."""
-    return any(one == two or one.startswith((f"{two}.", f"{two}[")) for one, two in ((place, other), (other, place)))
+from tests.policy.engine import NOT_YET
+from tests.policy.programs import Mutant, Program, own, places, run
+from tests.policy.suite import BASES, MUTANTS, alone, base, differing, examples, mutated, refused_at, related
 
 
 @pytest.mark.parametrize("name", [*STACKS, *BASES])
@@ -94,53 +49,18 @@ def test_an_unknown_elsewhere_does_not_hide_what_is_wrong(mutant: Mutant):
         place
         for place in places(wrong.inputs)
         if not any(related(place, other) for other in about)
-        and mutant.message not in _messages(program, mutant.rule, wrong, place)
+        and mutant.message not in alone(mutant.rule, program, wrong, place, NOT_YET).messages
     ]
     assert hidden == [], f"say in `hinges` which of these rightly leave it open: {hidden}"
 
 
-def _messages(program: Program, rule: str, thing: Thing, place: str) -> list[str]:
-    """What one rule says once the place is unknown."""
-    unknown = _unknown_at(thing, place)
-    engine = Engine([policy for policy in pack.policies() if policy.name == rule])
-    if isinstance(RULES[rule], StackRule):
-        return engine.analyze_stack([unknown if other is thing else other for other in program.things]).messages
-    return engine.register(
-        unknown.type, unknown.inputs, unknown.name, urn=unknown.urn, protect=unknown.protect
-    ).messages
-
-
-def _unknown_at(thing: Thing, place: str) -> Thing:
-    return Thing(
-        type=thing.type,
-        name=thing.name,
-        inputs=put(thing.inputs, place, NOT_YET),
-        uses=thing.uses,
-        protect=thing.protect,
-        urn=thing.urn,
-    )
-
-
-@functools.cache
-def _examples() -> dict[tuple[str, str], tuple[Program, Thing]]:
-    """One accepted resource per rule and type that it is about, with its program."""
-    found: dict[tuple[str, str], tuple[Program, Thing]] = {}
-    for name in [*STACKS, *BASES]:
-        program = base(name)
-        for rule in pack.RULES:
-            for thing in program.things:
-                if thing.type in rule.types:
-                    found.setdefault((rule.name, thing.type), (program, thing))
-    return found
-
-
 @pytest.mark.parametrize(("rule", "type_"), sorted((rule.name, type_) for rule in pack.RULES for type_ in rule.types))
 def test_an_unknown_anywhere_is_no_violation_and_no_error(rule: str, type_: str):
-    assert (rule, type_) in _examples(), "some case has to show this type accepted"
-    program, thing = _examples()[rule, type_]
+    assert (rule, type_) in examples(), "some case has to show this type accepted"
+    program, thing = examples()[rule, type_]
     assert places(thing.inputs)
     for place in places(thing.inputs):
-        assert _messages(program, rule, thing, place) == [], place
+        assert alone(rule, program, thing, place, NOT_YET).messages == [], place
 
 
 def test_each_rule_decides_something_on_our_own_stacks_at_the_first_preview():
