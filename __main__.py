@@ -2,6 +2,7 @@
 
 POST /orders -> OrdersApi -> OrdersStore -> (stream) -> StreamPipe -> OrdersBus -> CarrierIntegration -> carrier
 carrier -> POST /confirm-shipment -> OrdersApi -> OrdersBus -> CarrierIntegration -> OrdersStore
+OrdersStore -> Reconcile -> OrdersBus: again, what no carrier has confirmed in time
 """
 
 import pulumi
@@ -11,15 +12,20 @@ from components import (
     CarrierIntegrationArgs,
     MockCarrier,
     MockCarrierArgs,
+    Observability,
+    ObservabilityArgs,
     OrdersApi,
     OrdersApiArgs,
     OrdersBus,
     OrdersBusArgs,
     OrdersStore,
     OrdersStoreArgs,
+    Reconcile,
+    ReconcileArgs,
     StreamPipe,
     StreamPipeArgs,
 )
+from components.exports import exports
 from components.settings import load_settings
 
 settings = load_settings()
@@ -55,17 +61,17 @@ pipe = StreamPipe(
     ),
 )
 
-bus.admit_only(pipe.role, api.role)
-
-carriers: dict[str, CarrierIntegration] = {}
-for carrier in settings.carriers:
-    endpoint = carrier.endpoint or (
-        MockCarrier(
-            f"{carrier.name}-mock",
-            MockCarrierArgs(scope=scope, compute=compute, carrier=carrier.name, api=api, credential=carrier.credential),
-        ).endpoint
+mocks = {
+    carrier.name: MockCarrier(
+        f"{carrier.name}-mock",
+        MockCarrierArgs(scope=scope, compute=compute, carrier=carrier.name, api=api, credential=carrier.credential),
     )
-    carriers[carrier.name] = CarrierIntegration(
+    for carrier in settings.carriers
+    if carrier.endpoint is None
+}
+
+carriers = {
+    carrier.name: CarrierIntegration(
         carrier.name,
         CarrierIntegrationArgs(
             scope=scope,
@@ -73,7 +79,7 @@ for carrier in settings.carriers:
             store=store,
             bus=bus,
             carrier=carrier.name,
-            endpoint=endpoint,
+            endpoint=carrier.endpoint or mocks[carrier.name].endpoint,
             rate_limit=carrier.rate_limit,
             credential=carrier.credential,
             principal_arn=carrier.principal_arn,
@@ -81,22 +87,51 @@ for carrier in settings.carriers:
             protect=settings.protect,
         ),
     )
+    for carrier in settings.carriers
+}
 
-api.take_orders(after=[integration.delivery for integration in carriers.values()])
+deliveries = [integration.delivery for integration in carriers.values()]
+api.take_orders(after=deliveries)
 
-pulumi.export("apiUrl", api.url)
-pulumi.export("region", scope.region)
-pulumi.export("tableName", store.table_name)
-pulumi.export("busName", bus.name)
-pulumi.export("pipeDeadLettersUrl", pipe.dead_letters_url)
-pulumi.export(
-    "carriers",
-    {
-        name: {
-            "deadLettersUrl": carrier.dead_letters_url,
-            "undeliveredUrl": carrier.undelivered_url,
-            "failuresUrl": carrier.failures_url,
-        }
-        for name, carrier in carriers.items()
-    },
+reconcile = Reconcile(
+    "reconcile",
+    ReconcileArgs(
+        scope=scope,
+        compute=compute,
+        store=store,
+        bus=bus,
+        confirm_within=settings.confirm_within,
+        after=tuple(deliveries),
+        protect=settings.protect,
+    ),
 )
+
+bus.admit_only(pipe.role, api.role, reconcile.function.role)
+
+observability = Observability(
+    "observability",
+    ObservabilityArgs(
+        scope=scope,
+        store=store,
+        api=api,
+        pipe=pipe,
+        bus=bus,
+        carriers=list(carriers.values()),
+        reconcile=reconcile,
+        functions=[mock.function for mock in mocks.values()],
+        email=settings.alarm_email,
+    ),
+)
+
+for name, value in exports(
+    settings,
+    store=store,
+    bus=bus,
+    api=api,
+    pipe=pipe,
+    reconcile=reconcile,
+    observability=observability,
+    carriers=carriers,
+    mocks=mocks,
+).items():
+    pulumi.export(name, value)

@@ -26,8 +26,8 @@ import pulumi
 
 _ROOT = Path(__file__).parent.parent
 _OWN = ("handlers", "contracts")
-# What our modules read at run time; templates and patterns are the program's, and no reason for a new zip.
-_DATA = {"contracts": "schemas/*.json"}
+# What our modules read at run time; other templates and patterns are the program's, and no reason for a new zip.
+_DATA = {"contracts": ("schemas/*.json", "templates/order_created.pipe.txt")}
 _IN_THE_RUNTIME = {"boto3", "botocore"}
 # What pip writes on installation: it differs between machines, and nothing reads it.
 _INSTALLER_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -107,8 +107,8 @@ def _own_files(entry: str) -> tuple[dict[str, Path], set[str]]:
                 raise pulumi.RunError(f"there is no handlers/{entry.removeprefix('handlers.')}.py to bundle")
             continue  # `from package import name`: a name, not a module
         files[path.relative_to(_ROOT).as_posix()] = path
-        if module in _DATA:
-            files |= {p.relative_to(_ROOT).as_posix(): p for p in source.glob(_DATA[module])}
+        for pattern in _DATA.get(module, ()):
+            files |= {p.relative_to(_ROOT).as_posix(): p for p in source.glob(pattern)}
         todo += [package, *_imports(path)]
     return files, third_party - sys.stdlib_module_names - _IN_THE_RUNTIME
 

@@ -59,6 +59,15 @@ class CarrierIntegration(pulumi.ComponentResource):
     (confirmations it could not apply, with the reason).
     """
 
+    carrier: str
+    orders_rule: str
+    """The name of the rule that sends orders out."""
+    confirm_rule: str
+    """The name of the rule that takes confirmations in."""
+    confirm: Function
+    dead_letters: DeadLetterQueue
+    undelivered: DeadLetterQueue
+    failures: DeadLetterQueue
     delivery: pulumi.Resource
     """The last part of the way out: from it on, orders for this carrier reach it or its queue."""
     dead_letters_url: pulumi.Output[str]
@@ -67,7 +76,7 @@ class CarrierIntegration(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CarrierIntegrationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:CarrierIntegration", name, None, opts)
-        self._name, self._args = name, args
+        self._name, self._args, self.carrier = name, args, args.carrier
         self._send_orders()
         self._take_confirmations()
         self.register_outputs(
@@ -82,6 +91,7 @@ class CarrierIntegration(pulumi.ComponentResource):
         args, scope, role_name = self._args, self._args.scope, f"carrier-{self._args.carrier}-orders"
         fixed_name = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         name, known_rule_arn = f"{self._name}-orders", scope.rule_arn("orders", role_name)
+        self.orders_rule = scope.name(role_name)
         connection = aws.cloudwatch.EventConnection(
             name,
             name=scope.name(role_name),
@@ -100,7 +110,7 @@ class CarrierIntegration(pulumi.ComponentResource):
         )
         rule = aws.cloudwatch.EventRule(
             name,
-            name=scope.name(role_name),
+            name=self.orders_rule,
             description=f"New orders for {args.carrier}",
             event_bus_name=args.bus.name,
             event_pattern=contracts.carrier_orders_pattern(account=scope.account, carrier=args.carrier),
@@ -123,7 +133,7 @@ class CarrierIntegration(pulumi.ComponentResource):
             "calls-the-carrier",
             allow("events:InvokeApiDestination", on=scope.arn("events", f"api-destination/{scope.name(role_name)}/*")),
         )
-        dead_letters = self._queue("dead-letters", sender=known_rule_arn)
+        dead_letters = self.dead_letters = self._queue("dead-letters", sender=known_rule_arn)
         paths, template = contracts.carrier_request()
         self.delivery = aws.cloudwatch.EventTarget(
             name,
@@ -147,9 +157,10 @@ class CarrierIntegration(pulumi.ComponentResource):
         args, scope, role_name = self._args, self._args.scope, f"carrier-{self._args.carrier}-confirm"
         fixed_name = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         name, known_rule_arn = f"{self._name}-confirm", scope.rule_arn("orders", role_name)
-        failures = self._queue("failures", sender=scope.role_arn(role_name))
-        undelivered = self._queue("undelivered", sender=known_rule_arn)
-        confirm = Function(
+        self.confirm_rule = scope.name(role_name)
+        failures = self.failures = self._queue("failures", sender=scope.role_arn(role_name))
+        undelivered = self.undelivered = self._queue("undelivered", sender=known_rule_arn)
+        confirm = self.confirm = Function(
             name,
             FunctionArgs(
                 scope=scope,
@@ -169,7 +180,7 @@ class CarrierIntegration(pulumi.ComponentResource):
         invoke_config = confirm.send_failures_to(failures)
         rule = aws.cloudwatch.EventRule(
             name,
-            name=scope.name(role_name),
+            name=self.confirm_rule,
             description=f"Confirmations by {args.carrier}",
             event_bus_name=args.bus.name,
             event_pattern=contracts.carrier_confirmations_pattern(

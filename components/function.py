@@ -48,13 +48,16 @@ class Function(pulumi.ComponentResource):
 
     arn: pulumi.Output[str]
     name: pulumi.Output[str]
+    known_name: str
+    log_group: str
+    """The name of its log group."""
     role: ServiceRole
 
     def __init__(self, name: str, args: FunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:Function", name, None, opts)
         scope, compute = args.scope, args.compute
         child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
-        physical_name = scope.name(args.role)
+        physical_name = self.known_name = scope.name(args.role)
         self.known_arn = scope.function_arn(args.role)
         # Lambda documents no condition key for this trust; its roles are told apart by iam:PassRole.
         self.role = ServiceRole(
@@ -64,15 +67,16 @@ class Function(pulumi.ComponentResource):
             known_arn=scope.role_arn(args.role),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self.log_group = f"/aws/lambda/{physical_name}"
         log_group = aws.cloudwatch.LogGroup(
-            name, name=f"/aws/lambda/{physical_name}", retention_in_days=compute.log_retention_days, opts=child
+            name, name=self.log_group, retention_in_days=compute.log_retention_days, opts=child
         )
         self.role.may(
             "writes-its-logs",
             allow(
                 "logs:CreateLogStream",
                 "logs:PutLogEvents",
-                on=scope.arn("logs", f"log-group:/aws/lambda/{physical_name}:*"),
+                on=scope.arn("logs", f"log-group:{self.log_group}:*"),
             ),
         )
         # Neither action knows resources: the service authorization reference of X-Ray allows "*" only.
@@ -116,6 +120,20 @@ class Function(pulumi.ComponentResource):
             principal=service,
             source_arn=source_arn,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+
+    def grant_call(self, role: ServiceRole, ability: str) -> None:
+        """`role` may invoke this function."""
+        role.may(ability, allow("lambda:InvokeFunction", on=self.known_arn))
+
+    def run_once(self, *, within_seconds: int) -> aws.lambda_.FunctionEventInvokeConfig:
+        """Run an event once or, if Lambda has no room for it in that time, not at all; for events that come again."""
+        return aws.lambda_.FunctionEventInvokeConfig(
+            self._name,
+            function_name=self.name,
+            maximum_retry_attempts=0,
+            maximum_event_age_in_seconds=within_seconds,
+            opts=pulumi.ResourceOptions(parent=self),
         )
 
     def send_failures_to(self, queue: DeadLetterQueue) -> aws.lambda_.FunctionEventInvokeConfig:

@@ -31,11 +31,12 @@ class MockCarrier(pulumi.ComponentResource):
     """
 
     endpoint: pulumi.Output[str]
+    function: Function
 
     def __init__(self, name: str, args: MockCarrierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:MockCarrier", name, None, opts)
         child = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
-        function = Function(
+        function = self.function = Function(
             name,
             FunctionArgs(
                 scope=args.scope,

@@ -68,10 +68,16 @@ class OrdersApi(pulumi.ComponentResource):
     url: pulumi.Output[str]
     role: ServiceRole
     """The role in which API Gateway puts confirmations onto the bus."""
+    known_name: str
+    """Of the API, and of the function behind the routes of clients."""
+    stage_name: str
+    function: Function
+    """The one behind the routes of clients, once it takes orders."""
 
     def __init__(self, name: str, args: OrdersApiArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:OrdersApi", name, None, opts)
         scope = self._scope = args.scope
+        self.known_name, self.stage_name = scope.name("orders-api"), _STAGE
         child = pulumi.ResourceOptions(parent=self)
         fixed_name = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
 
@@ -87,7 +93,7 @@ class OrdersApi(pulumi.ComponentResource):
 
         body = json.dumps(
             contracts.openapi(
-                title=scope.name("orders-api"),
+                title=self.known_name,
                 region=scope.region,
                 partition=scope.partition,
                 bus_name=args.bus.known_name,
@@ -99,7 +105,7 @@ class OrdersApi(pulumi.ComponentResource):
         )
         api = aws.apigateway.RestApi(
             name,
-            name=scope.name("orders-api"),
+            name=self.known_name,
             body=body,
             endpoint_configuration={"types": "REGIONAL"},
             # The body is the whole truth: what it no longer holds is removed.
@@ -158,7 +164,7 @@ class OrdersApi(pulumi.ComponentResource):
         offers the carriers comes last, and with it each change of what it offers.
         """
         args = self._args
-        orders = Function(
+        orders = self.function = Function(
             self._name,
             FunctionArgs(
                 scope=args.scope,

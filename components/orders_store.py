@@ -10,6 +10,8 @@ import pulumi_aws as aws
 from components.grants import ServiceRole, allow
 from components.scope import Scope
 
+PENDING_INDEX = "pending"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrdersStoreArgs:
@@ -23,14 +25,15 @@ class OrdersStore(pulumi.ComponentResource):
 
     table_name: pulumi.Output[str]
     stream_arn: pulumi.Output[str]
+    known_name: str
 
     def __init__(self, name: str, args: OrdersStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:OrdersStore", name, None, opts)
-        self._known_arn = args.scope.table_arn("orders")
+        self.known_name, self._known_arn = args.scope.name("orders"), args.scope.table_arn("orders")
         # A new table or another view type is another stream, and the pipe that read the old one is dead.
         self._table = aws.dynamodb.Table(
             name,
-            name=args.scope.name("orders"),
+            name=self.known_name,
             billing_mode="PAY_PER_REQUEST",
             hash_key="PK",
             attributes=[
@@ -41,7 +44,7 @@ class OrdersStore(pulumi.ComponentResource):
             # Sparse: only pending orders carry both keys. Sharded, because one key value takes 1,000 writes a second.
             global_secondary_indexes=[
                 {
-                    "name": "pending",
+                    "name": PENDING_INDEX,
                     "key_schemas": [
                         {"attribute_name": "pending_shard", "key_type": "HASH"},
                         {"attribute_name": "pending_since", "key_type": "RANGE"},
@@ -71,6 +74,14 @@ class OrdersStore(pulumi.ComponentResource):
     def grant_ship(self, role: ServiceRole) -> None:
         """May update orders; cannot read or delete them. The condition on the update keeps it to pending ones."""
         role.may("ships-orders", allow("dynamodb:UpdateItem", on=self._known_arn))
+
+    def grant_list_pending(self, role: ServiceRole) -> None:
+        """May list the pending orders, of which the index shows id, carrier, state and since when they wait."""
+        role.may("lists-pending-orders", allow("dynamodb:Query", on=f"{self._known_arn}/index/{PENDING_INDEX}"))
+
+    def grant_reconcile(self, role: ServiceRole) -> None:
+        """May update orders; cannot read or delete them. Conditions keep it to how often and since when one waits."""
+        role.may("lets-orders-wait-anew", allow("dynamodb:UpdateItem", on=self._known_arn))
 
     def grant_stream(self, role: ServiceRole) -> None:
         """May read the table's stream, and nothing of the table itself.

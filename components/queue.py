@@ -30,13 +30,14 @@ class DeadLetterQueue(pulumi.ComponentResource):
 
     arn: pulumi.Output[str]
     url: pulumi.Output[str]
+    known_name: str
 
     def __init__(self, name: str, args: DeadLetterQueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:DeadLetterQueue", name, None, opts)
-        self._known_arn = args.scope.queue_arn(args.role)
+        self.known_name, self._known_arn = args.scope.name(args.role), args.scope.queue_arn(args.role)
         queue = aws.sqs.Queue(
             name,
-            name=args.scope.name(args.role),
+            name=self.known_name,
             message_retention_seconds=_RETENTION_SECONDS,
             sqs_managed_sse_enabled=True,
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),

@@ -45,6 +45,10 @@ class Scope:
             )
         return name
 
+    def role(self, name: str) -> str:
+        """The role that has this physical name."""
+        return name.removeprefix(self.name(""))
+
     @property
     def partition(self) -> str:
         """The ARN partition of the region."""

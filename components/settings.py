@@ -10,13 +10,14 @@
 | `logRetentionDays` | a period that CloudWatch Logs knows | 365 |
 | `protect` | refuse to delete or replace what holds orders | true |
 | `reservedConcurrency` | per function | none: the account's shared pool |
+| `alarmEmail` | one address that gets every alarm | none: the topic has no subscriber |
 | `manageApiGatewayAccount` | own the region's one API Gateway logging role | false |
 | `runtime` | Lambda's Python | python3.13 |
 | `mockCarrier` | play each carrier that has no endpoint; not with `protect` | false |
 
 A carrier has `name`, `endpoint` (https, without `/orders`), `auth` (`basic` or `apiKey`), `user` or `keyName`,
-`principal` (who may confirm; the mock's own role without an endpoint), `rateLimit` (1 to 300 a second, 20 by default)
-and `enabled` (true).
+`principal` (who may confirm; the mock's own role without an endpoint), `rateLimit` (1 to 300 a second, 20 by default),
+`confirmWithin` (1 to 336 hours, 24 by default: what is not confirmed by then is sent again) and `enabled` (true).
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 10
 _RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 # EventBridge's own bounds of InvocationRateLimitPerSecond.
 _RATE_LIMITS = range(1, 301)
+# A fortnight at most: four times of it, and a dead letter's fortnight, end within three months.
+_CONFIRM_HOURS = range(1, 14 * 24 + 1)
 _KEYS = (
     "clients",
     "carriers",
@@ -52,11 +55,12 @@ _KEYS = (
     "logRetentionDays",
     "protect",
     "reservedConcurrency",
+    "alarmEmail",
     "manageApiGatewayAccount",
     "runtime",
     "mockCarrier",
 )
-_CARRIER_KEYS = ("name", "endpoint", "auth", "user", "keyName", "principal", "rateLimit", "enabled")
+_CARRIER_KEYS = ("name", "endpoint", "auth", "user", "keyName", "principal", "rateLimit", "confirmWithin", "enabled")
 _THROTTLE_KEYS = ("rate", "burst")
 # Keys whose value is a list or an object.
 _STRUCTURED = ("clients", "carriers", "throttle")
@@ -84,6 +88,14 @@ _URL = _Form(
     "an https address without user, query and fragment",
     "https://api.carrier.example",
 )
+# What mail servers take of RFC 5321, which has more; SNS itself only tries.
+_EMAIL = _Form(
+    re.compile(
+        r"(?=.{6,254}\Z)[\w.+=~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}", re.ASCII
+    ),
+    "one mail address",
+    "on-call@example.com",
+)
 
 
 class SettingsError(pulumi.RunError):
@@ -98,6 +110,8 @@ class Carrier:
     credential: Credential
     principal_arn: str
     rate_limit: int
+    confirm_within: int
+    """Hours that the carrier has to confirm an order."""
     enabled: bool
 
 
@@ -109,12 +123,18 @@ class Settings:
     carriers: list[Carrier]
     throttle: Throttle
     protect: bool
+    alarm_email: str | None
     manage_account: bool
 
     @property
     def open_carriers(self) -> list[str]:
         """The carriers that an order may choose, the default first."""
         return [carrier.name for carrier in self.carriers if carrier.enabled]
+
+    @property
+    def confirm_within(self) -> dict[str, int]:
+        """The hours that each enabled carrier has to confirm an order."""
+        return {carrier.name: carrier.confirm_within for carrier in self.carriers if carrier.enabled}
 
     @property
     def confirmers(self) -> list[str]:
@@ -160,6 +180,7 @@ def _read(account: str) -> Settings:
             burst=throttle.number("burst", range(1, 5_001), default=100),
         ),
         protect=protect,
+        alarm_email=top.text("alarmEmail", _EMAIL) if top.has("alarmEmail") else None,
         manage_account=top.flag("manageApiGatewayAccount", default=False),
     )
 
@@ -189,6 +210,7 @@ def _carrier(scope: Scope, top: _Section, item: _Section, *, mocked: bool) -> Ca
         ),
         principal_arn=principal_arn,
         rate_limit=item.number("rateLimit", _RATE_LIMITS, default=20),
+        confirm_within=item.number("confirmWithin", _CONFIRM_HOURS, default=24),
         enabled=item.flag("enabled", default=True),
     )
 

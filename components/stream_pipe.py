@@ -44,6 +44,10 @@ class StreamPipe(pulumi.ComponentResource):
     """Emits `ORDER_CREATED` at least once for each new order, or keeps the record's position as a dead letter."""
 
     arn: pulumi.Output[str]
+    name: pulumi.Output[str]
+    name_prefix: str
+    """What the name of each pipe begins with; seven characters follow, which change with a replacement."""
+    dead_letters: DeadLetterQueue
     dead_letters_url: pulumi.Output[str]
     role: ServiceRole
 
@@ -52,7 +56,7 @@ class StreamPipe(pulumi.ComponentResource):
         scope = args.scope
         child = pulumi.ResourceOptions(parent=self)
         # The one resource with a generated name: it is created before its predecessor is deleted.
-        name_prefix = scope.name("orders", limit=_MAX_PREFIX)
+        name_prefix = self.name_prefix = scope.name("orders", limit=_MAX_PREFIX)
         self.role = ServiceRole(
             name,
             service="pipes.amazonaws.com",
@@ -64,7 +68,7 @@ class StreamPipe(pulumi.ComponentResource):
             },
             opts=child,
         )
-        dead_letters = DeadLetterQueue(
+        dead_letters = self.dead_letters = DeadLetterQueue(
             f"{name}-dead-letters",
             DeadLetterQueueArgs(
                 scope=scope, role="orders-pipe-dead-letters", sender=self.role.known_arn, protect=args.protect
@@ -131,4 +135,5 @@ class StreamPipe(pulumi.ComponentResource):
             ),
         )
         self.arn, self.dead_letters_url = pipe.arn, dead_letters.url
+        self.name = pipe.arn.apply(lambda arn: arn.rpartition("/")[2])
         self.register_outputs({"arn": self.arn, "dead_letters_url": self.dead_letters_url})

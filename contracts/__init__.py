@@ -15,6 +15,8 @@ from contracts.principals import caller_pattern
 
 _FOLDER = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"@\{([a-z_]+)\}")
+# What a pipe fills in its template, from the record.
+_PIPE_PLACEHOLDER = re.compile(r"<(\$[^>]+)>")
 
 
 class EventType(NamedTuple):
@@ -81,6 +83,17 @@ def pipe_filter() -> str:
 def pipe_input_template() -> str:
     """The detail of `ORDER_CREATED`, from one stream record."""
     return _text("templates/order_created.pipe.txt")
+
+
+def order_created_detail(*, order_id: str, state: str, carrier: str) -> str:
+    """The detail that the pipe makes of a new order's record, for an order whose record is gone from the stream."""
+    values = {
+        "$.eventName": "INSERT",
+        "$.dynamodb.NewImage.PK.S": order_id,
+        "$.dynamodb.NewImage.state.S": state,
+        "$.dynamodb.NewImage.carrier.S": carrier,
+    }
+    return _PIPE_PLACEHOLDER.sub(lambda found: json.dumps(values[found[1]]), pipe_input_template())
 
 
 def carrier_orders_pattern(*, account: str, carrier: str) -> str:

@@ -6,9 +6,7 @@ FAILURE_QUEUE_URL.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -26,6 +24,7 @@ from handlers.orders import (
     Shipped,
     UnknownOrder,
 )
+from handlers.records import failure_record
 from handlers.repository import Repository
 from handlers.runtime import BOUNDED, setting
 from handlers.telemetry import Count, count, invocation, logger
@@ -101,28 +100,13 @@ def _reject(
     context: LambdaContext,
     rejection: ShipmentConflict | OtherCarriersOrder | MalformedConfirmation | UntrustedCaller,
 ) -> None:
-    """Put the event into the failure queue in the shape of Lambda's own record, so that one tool reads both."""
+    """Put the event into the failure queue, with the reason."""
+    error_type = type(rejection).__name__
     _sqs.send_message(
         QueueUrl=_FAILURE_QUEUE_URL,
-        MessageBody=json.dumps(
-            {
-                "version": "1.0",
-                "timestamp": orders.timestamp(datetime.now(UTC)),
-                "requestContext": {
-                    "requestId": context.aws_request_id,
-                    "functionArn": context.invoked_function_arn,
-                    "condition": "Rejected",
-                    "approximateInvokeCount": 1,
-                },
-                "requestPayload": event,
-                "responseContext": {
-                    "statusCode": 200,
-                    "executedVersion": context.function_version,
-                    "functionError": "Handled",
-                },
-                "responsePayload": {"errorType": type(rejection).__name__, "errorMessage": rejection.reason},
-            }
+        MessageBody=failure_record(
+            event, context, condition="Rejected", error_type=error_type, reason=rejection.reason
         ),
     )
     count(Count.REJECTED)
-    logger.warning("Confirmation rejected", rejection=type(rejection).__name__, reason=rejection.reason)
+    logger.warning("Confirmation rejected", rejection=error_type, reason=rejection.reason)

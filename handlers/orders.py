@@ -152,6 +152,47 @@ def confirm(order: Order | None, *, carrier: str, shipped_at: str) -> Confirmati
     return ShipmentConflict(f"The order shipped at {order.shipped_at} already, not at {shipped_at}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An order as the index of pending orders lists it, which may be a moment behind the order itself.
+
+    `since` is when it was placed, or last given to its carrier anew: it changes each time, and so tells one turn from
+    the next.
+    """
+
+    order_id: str
+    carrier: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The order is to be emitted once more, by who claimed it and by nobody else."""
+
+    order: Order
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """The order was emitted as often as it may be, and is still pending."""
+
+    order: Order
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The order shipped, or somebody else has claimed it: nothing to do."""
+
+
+Claim = Claimed | Exhausted | Settled
+
+
+def overdue(waiting: Waiting, *, confirm_within: Mapping[str, timedelta], now: datetime) -> bool:
+    """Whether its carrier has had the time that it has to confirm; never for a carrier that has none."""
+    allowed = confirm_within.get(waiting.carrier)
+    return allowed is not None and waiting.since < timestamp(now - allowed, "microseconds")
+
+
 def is_order_id(text: str) -> bool:
     return _ORDER_ID.fullmatch(text) is not None
 

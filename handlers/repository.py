@@ -1,19 +1,26 @@
-"""Where orders are kept: the only user of DynamoDB. Needs PutItem, GetItem and UpdateItem on one table."""
+"""Where orders are kept: the only user of DynamoDB.
+
+Needs PutItem, GetItem and UpdateItem on one table, and Query on its index `pending`; a function only what it calls.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import boto3
 
 from handlers import orders
-from handlers.orders import Confirmation, Item, Order, Shipped, State
+from handlers.orders import Claim, Claimed, Confirmation, Exhausted, Item, Order, Settled, Shipped, State, Waiting
 from handlers.runtime import BOUNDED
 
 # Pending orders lie in the index under a few keys instead of one: a partition takes 1,000 writes a second, so 4 carry
 # 4,000 new orders a second, and whoever lists them asks 4 times.
 PENDING_SHARDS = 4
+_INDEX = "pending"
+# Sorts before every timestamp.
+_EVER = "0"
 
 
 class Repository:
@@ -67,6 +74,104 @@ class Repository:
             return orders.confirm(_from_item(old) if old else None, carrier=carrier, shipped_at=shipped_at)
         return Shipped(_from_item(shipped["Attributes"]))
 
+    def waiting(self, shard: int, *, until: str, since: str = _EVER) -> Iterator[Waiting]:
+        """The pending orders of one shard of the index that wait `since` then or later and `until` then, oldest first.
+
+        Both are timestamps with microseconds, and included. Pages are read as they are needed.
+        """
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=_INDEX,
+            KeyConditionExpression="pending_shard = :shard AND pending_since BETWEEN :since AND :until",
+            ExpressionAttributeValues={
+                ":shard": {"N": str(shard)},
+                ":since": {"S": since},
+                ":until": {"S": until},
+            },
+        )
+        for page in pages:
+            yield from map(_waiting, page["Items"])
+
+    def claim(self, waiting: Waiting, *, most: int, now: str) -> Claim:
+        """Take an order for one more emission, of at most `most` since it was placed or reopened.
+
+        From `now` on it waits anew. A claim whose answer was lost and that was tried again finds itself.
+        """
+        try:
+            claimed = self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"PK": {"S": waiting.order_id}},
+                ConditionExpression=(
+                    "#state = :pending AND pending_since = :since"
+                    " AND (attribute_not_exists(reemissions) OR reemissions < :most)"
+                ),
+                UpdateExpression="SET pending_since = :now, reemissions = if_not_exists(reemissions, :none) + :one",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":pending": {"S": State.PENDING},
+                    ":since": {"S": waiting.since},
+                    ":most": {"N": str(most)},
+                    ":now": {"S": now},
+                    ":none": {"N": "0"},
+                    ":one": {"N": "1"},
+                },
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            old = _old(error.response)
+            match old.get("pending_since"):
+                case {"S": since} if since == now:
+                    return Claimed(_from_item(old))
+                case {"S": since} if since == waiting.since:
+                    return Exhausted(_from_item(old))
+                case _:
+                    return Settled()
+        return Claimed(_from_item(claimed["Attributes"]))
+
+    def set_aside(self, waiting: Waiting) -> None:
+        """Take a pending order out of the index, so that it is listed no more; one that has changed meanwhile stays."""
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"PK": {"S": waiting.order_id}},
+                ConditionExpression="pending_since = :since",
+                UpdateExpression="REMOVE pending_shard, pending_since",
+                ExpressionAttributeValues={":since": {"S": waiting.since}},
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return
+
+    def reopen(self, order_id: str, *, now: str) -> Order | None:
+        """Let a pending order wait from `now` on as if it had never been emitted again, wherever it was before.
+
+        Returns the order as it is then; one that has shipped is not changed. None: there is no such order.
+        """
+        try:
+            reopened = self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"PK": {"S": order_id}},
+                ConditionExpression="#state = :pending",
+                UpdateExpression="SET pending_shard = :shard, pending_since = :now REMOVE reemissions",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":pending": {"S": State.PENDING},
+                    ":shard": {"N": _shard(order_id)},
+                    ":now": {"S": now},
+                },
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            old = _old(error.response)
+            return _from_item(old) if old else None
+        return _from_item(reopened["Attributes"])
+
+
+def _shard(order_id: str) -> str:
+    """The key of the index under which an order waits, as DynamoDB writes numbers."""
+    return str(UUID(order_id).int % PENDING_SHARDS)
+
 
 def _old(response: Any) -> dict[str, Any]:
     """The item that a condition refused; none at all when there was no item."""
@@ -82,7 +187,7 @@ def _to_item(order: Order) -> dict[str, Any]:
         "request_hash": {"S": order.request_hash},
         "created_at": {"S": order.created_at},
         # The keys of the index, which so holds pending orders and nothing else.
-        "pending_shard": {"N": str(UUID(order.order_id).int % PENDING_SHARDS)},
+        "pending_shard": {"N": _shard(order.order_id)},
         "pending_since": {"S": order.created_at},
     }
     if order.reference is not None:
@@ -90,6 +195,10 @@ def _to_item(order: Order) -> dict[str, Any]:
     if order.items:
         item["items"] = {"L": [{"M": {"sku": {"S": i.sku}, "quantity": {"N": str(i.quantity)}}} for i in order.items]}
     return item
+
+
+def _waiting(item: Any) -> Waiting:
+    return Waiting(order_id=item["PK"]["S"], carrier=item["carrier"]["S"], since=item["pending_since"]["S"])
 
 
 def _from_item(item: Any) -> Order:

@@ -33,6 +33,10 @@ class Count(StrEnum):
     REPLAYED = "OrderReplayed"
     SHIPPED = "OrderShipped"
     REJECTED = "ConfirmationRejected"
+    OVERDUE = "OrderOverdue"
+    REEMITTED = "OrderReemitted"
+    NOT_REEMITTED = "OrderNotReemitted"
+    UNCONFIRMED = "OrderUnconfirmed"
 
 
 def count(what: Count) -> None:

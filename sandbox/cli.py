@@ -16,10 +16,10 @@ import boto3
 import typer
 import yaml
 from botocore.config import Config
-from botocore.credentials import Credentials
 
 from engine import EngineError
 from sandbox import session
+from sandbox.access import client_principal, credentials_of
 from sandbox.client import Client, NotTakenError
 from sandbox.control import MODES
 from sandbox.provider import ProvidersError
@@ -27,7 +27,6 @@ from sandbox.session import Session, SessionError
 from sandbox.stack import ROOT, StackError, opened
 
 STATE = ROOT / "build" / "state"
-_API = "aws:apigateway/restApi:RestApi"
 _FUNCTION = "aws:lambda/function:Function"
 _SHIPPED_WITHIN = 60.0  # seconds; 1 is usual
 
@@ -70,7 +69,8 @@ def up(state: State = None, order: Annotated[bool, typer.Option(help="Place an o
             outputs = program.outputs()
         (folder / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
         client = _client(folder, running)
-        print(f"\nThe API serves at {outputs['apiUrl']}. Place an order as {_principal(running)}:\n\n{client.curl()}\n")
+        principal = client_principal(running)
+        print(f"\nThe API serves at {outputs['apiUrl']}. Place an order as {principal}:\n\n{client.curl()}\n")
         if order:
             _watch(running, client, client.place(reference="from-up"))
 
@@ -218,20 +218,8 @@ def _clock(milliseconds: int) -> str:
 
 def _client(folder: Path, running: Session) -> Client:
     outputs = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
-    keys = running.ask("credentials", principal=_principal(running))
-    return Client(
-        url=outputs["apiUrl"],
-        region=outputs["region"],
-        credentials=Credentials(keys["access_key_id"], keys["secret"], keys["token"] or None),
-    )
-
-
-def _principal(running: Session) -> str:
-    """The first principal that may place orders, as the deployed API says."""
-    (api,) = running.ask("resources", type=_API, properties=["body"]).values()
-    policy = json.loads(api["body"])["x-amazon-apigateway-policy"]
-    statement = next(s for s in policy["Statement"] if any("/POST/orders" in r for r in s["Resource"]))
-    return statement["Condition"]["StringEquals"]["aws:PrincipalArn"][0]
+    credentials = credentials_of(running, client_principal(running))
+    return Client(url=outputs["apiUrl"], region=outputs["region"], credentials=credentials)
 
 
 def _forget_what_is_gone(folder: Path, running: Session) -> None:

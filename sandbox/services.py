@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sandbox.authority import Authority, DeniedError
-from sandbox.iam import Anonymous, Principal, Service
+from sandbox.iam import Anonymous, Principal, RoleSession, Service
 from sandbox.ministack import MiniStack
 from sandbox.provider.kind import Place
 
@@ -85,9 +85,9 @@ class Lambda:
 
 
 class Handover:
-    """The part of EventBridge that hands events of one rule to a function: asks whether it may, and whether it is."""
+    """What hands events to a function, such as EventBridge for one rule: asks whether it may, and whether it is."""
 
-    def __init__(self, functions: Lambda, ministack: MiniStack, principal: Service) -> None:
+    def __init__(self, functions: Lambda, ministack: MiniStack, principal: Service | RoleSession) -> None:
         self._functions = functions
         self._client = ministack.client("lambda")
         self._principal = principal
@@ -98,6 +98,25 @@ class Handover:
         if reason := self._functions.refusal(self._principal, arn):
             raise _denied(reason, "Invoke")
         return self._client.get_function(FunctionName=arn.rpartition(":")[2])
+
+
+class ScheduledHandover:
+    """EventBridge Scheduler, which hands events over to a function in a role that it assumes for each."""
+
+    def __init__(
+        self, authority: Authority, functions: Lambda, ministack: MiniStack, scheduler: Service, role: RoleSession
+    ) -> None:
+        self._authority = authority
+        self._scheduler = scheduler
+        self._role = role
+        self._handover = Handover(functions, ministack, role)
+
+    def invoke(self, **request: Any) -> Any:
+        """As boto3's dry run."""
+        decision = self._authority.decide(self._scheduler, "sts:AssumeRole", self._role.role_arn)
+        if not decision.allowed:
+            raise _denied(decision.reason, "AssumeRole")
+        return self._handover.invoke(**request)
 
 
 class Runs:

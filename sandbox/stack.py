@@ -13,7 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from sandbox.provider import Providers
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACK = ROOT / "policy"
+_CONFIG = "--policy-pack-config"
 _ORPHAN_ENDS_WITHIN = 30.0  # seconds
 # What would lead the engine, the program or a provider to something that is not ours.
 _FOREIGN = ("AWS_", "PULUMI_", "PYTHON", "VIRTUAL_ENV")
@@ -68,11 +69,11 @@ class Stack:
     streams: bool
 
     def preview(self, *flags: str) -> Run:
-        return self._run("preview", *self._policies(), *flags)
+        return self._run("preview", *self._policies(flags), *flags)
 
     def up(self, *flags: str) -> Run:
         """Preview, then deploy if nothing mandatory is violated."""
-        return self._run("up", "--yes", *self._policies(), *flags)
+        return self._run("up", "--yes", *self._policies(flags), *flags)
 
     def refresh(self, *flags: str) -> Run:
         return self._run("refresh", "--yes", *flags)
@@ -88,10 +89,13 @@ class Stack:
         """What the program exports."""
         return json.loads(self._ask("stack", "output", "--json", "--stack", self.name))
 
-    def _policies(self) -> list[str]:
+    def _policies(self, flags: Sequence[str]) -> list[str]:
+        """The pack with its own `config.json`, unless the flags name another configuration."""
         if self.pack is None:
             return []
-        return ["--policy-pack", str(self.pack / "run" if self.engine.executable_pack else self.pack)]
+        pack = ["--policy-pack", str(self.pack / "run" if self.engine.executable_pack else self.pack)]
+        config = self.pack / "config.json"
+        return [*pack, _CONFIG, str(config)] if config.exists() and _CONFIG not in flags else pack
 
     def _run(self, operation: str, *flags: str) -> Run:
         command = [

@@ -1,4 +1,4 @@
-"""From deployed resources to workers: pipes and rule targets run as they are deployed at that moment."""
+"""From deployed resources to workers: pipes, rule targets and schedules run as they are deployed at that moment."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from sandbox.delivery import (
     queue_url,
 )
 from sandbox.iam import RoleSession, Service
-from sandbox.invocation import AsyncPolicy, FunctionTarget, ToFunction
+from sandbox.invocation import AsyncPolicy, Functions, FunctionTarget, ToFunction
 from sandbox.live import bus_name, target_queue
 from sandbox.ministack import MiniStack
 from sandbox.pipe import Pipe, PipeSettings
 from sandbox.provider.kind import Place
 from sandbox.registry import Registry
 from sandbox.retry import Journal, Limiter, RetryPolicy
-from sandbox.services import Handover, Lambda, Runs, ServiceOutbox
+from sandbox.schedule import Schedule, seconds
+from sandbox.services import Handover, Lambda, Runs, ScheduledHandover, ServiceOutbox
 
 Properties = Mapping[str, Any]
 
 PIPE = "aws-native:pipes:Pipe"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
 _DESTINATION = "aws:cloudwatch/eventApiDestination:EventApiDestination"
 _CONNECTION = "aws:cloudwatch/eventConnection:EventConnection"
 _FUNCTION = "aws:lambda/function:Function"
@@ -58,7 +60,11 @@ class Wiring:
         state: Path,
         time_factor: float,
     ) -> None:
-        """`front` is where roles find AWS; waits of Lambda's retries last `time_factor` of what they last on AWS."""
+        """`front` is where roles find AWS.
+
+        Waits of Lambda's retries, and those between the starts of a schedule, last `time_factor` of what they last on
+        AWS.
+        """
         self._registry = registry
         self._authority = authority
         self._ministack = ministack
@@ -69,12 +75,17 @@ class Wiring:
         self._lambda = Lambda(authority, ministack, timeout=910)
         self._dispatcher = Dispatcher(ministack.client("sqs", max_pool_connections=64), state=state / "deliveries")
         self._limiters: dict[tuple[str, int], Limiter] = {}
-        self._pipes: dict[str, _Running] = {}
+        self._running: dict[tuple[str, str], _Running] = {}
+        """Pipes and schedules, by type and id."""
 
     def put(self, type_: str, id_: str, properties: Properties) -> None:
         """A resource is there, or has changed."""
         if type_ == PIPE:
-            self._start_pipe(id_, properties)
+            self._start(type_, id_, self._pipe(id_, properties))
+        if type_ == SCHEDULE:
+            self._stop(type_, id_)
+            if properties.get("state", "ENABLED") == "ENABLED":
+                self._start(type_, id_, self._schedule(properties))
         for target in self._affected(type_, properties):
             # While what another target is about is being replaced, that one stays as it was.
             with nullcontext() if type_ == TARGET else suppress(_MissingError):
@@ -82,13 +93,12 @@ class Wiring:
 
     def remove(self, type_: str, id_: str, properties: Properties) -> None:
         """A resource is about to go."""
-        if type_ == PIPE and id_ in self._pipes:
-            self._pipes.pop(id_).stop()
-        elif type_ == TARGET:
+        self._stop(type_, id_)
+        if type_ == TARGET:
             self._dispatcher.detach(self._url(target_queue(properties)))
 
     def close(self) -> None:
-        for running in self._pipes.values():
+        for running in self._running.values():
             running.stop()
         self._dispatcher.close()
 
@@ -106,7 +116,15 @@ class Wiring:
             arns = {self._place.arn("lambda", f"function:{properties['functionName']}")}
         return [target for target in self._registry.of(TARGET).values() if target["arn"] in arns]
 
-    def _start_pipe(self, id_: str, pipe: Properties) -> None:
+    def _start(self, type_: str, id_: str, worker: Pipe | Schedule) -> None:
+        self._stop(type_, id_)
+        self._running[type_, id_] = _Running(worker, id_)
+
+    def _stop(self, type_: str, id_: str) -> None:
+        if running := self._running.pop((type_, id_), None):
+            running.stop()
+
+    def _pipe(self, id_: str, pipe: Properties) -> Pipe:
         stream = pipe["sourceParameters"]["dynamoDbStreamParameters"]
         target = pipe["targetParameters"]
         emitted = target["eventBridgeEventBusParameters"]
@@ -122,7 +140,7 @@ class Wiring:
             make: Any = session.client
             return make(service, endpoint_url=self._front)
 
-        worker = Pipe(
+        return Pipe(
             PipeSettings(
                 arn=pipe["arn"],
                 stream_arn=pipe["source"],
@@ -144,9 +162,6 @@ class Wiring:
             outbox=client("sqs"),
             journal=Journal(self._state / "pipes" / id_),
         )
-        if id_ in self._pipes:
-            self._pipes.pop(id_).stop()
-        self._pipes[id_] = _Running(worker, id_)
 
     def _hop(self, target: Properties) -> Hop:
         rule: dict[str, Any] = {
@@ -163,7 +178,28 @@ class Wiring:
         )
         if ":api-destination/" in target["arn"]:
             return self._to_destination(target, rule, on_behalf)
-        return self._to_function(target, rule, on_behalf)
+        return self._to_function(rule, Handover(self._lambda, self._ministack, on_behalf), on_behalf)
+
+    def _schedule(self, schedule: Properties) -> Schedule:
+        target = schedule["target"]
+        retry = target.get("retryPolicy", {})
+        started: dict[str, Any] = {
+            "rule_arn": schedule["arn"],
+            "arn": target["arn"],
+            "retry": RetryPolicy(
+                attempts=retry.get("maximumRetryAttempts", 185), age=retry.get("maximumEventAgeInSeconds", 86_400)
+            ),
+        }
+        group = self._place.arn("scheduler", f"schedule-group/{schedule['groupName']}")
+        scheduler = Service(name="scheduler.amazonaws.com", source_arn=group, source_account=self._place.account)
+        role = RoleSession(role_arn=target["roleArn"], session=schedule["name"])
+        handover = ScheduledHandover(self._authority, self._lambda, self._ministack, scheduler, role)
+        return Schedule(
+            # Anew each time: the function and its configuration are those of that moment.
+            lambda: self._to_function(started, handover, scheduler),
+            body=target["input"],
+            every=seconds(schedule["scheduleExpression"]) * self._time_factor,
+        )
 
     def _to_destination(self, target: Properties, rule: dict[str, Any], on_behalf: Service) -> Hop:
         destination = self._by_arn(_DESTINATION, target["arn"])
@@ -202,7 +238,7 @@ class Wiring:
             denied=denied,
         )
 
-    def _to_function(self, target: Properties, rule: dict[str, Any], on_behalf: Service) -> Hop:
+    def _to_function(self, target: dict[str, Any], handover: Functions, on_behalf: Service) -> Hop:
         function = self._by_arn(_FUNCTION, target["arn"])
         config: Properties = next(
             (c for c in self._registry.of(_INVOKE_CONFIG).values() if c["functionName"] == function["name"]), {}
@@ -216,14 +252,14 @@ class Wiring:
         )
         return ToFunction(
             FunctionTarget(
-                **rule,
+                **target,
                 policy=AsyncPolicy(
                     retries=config.get("maximumRetryAttempts", 2), age=config.get("maximumEventAgeInSeconds", 21_600)
                 ).scaled(self._time_factor),
                 on_failure=self._url_of(on_failure) if on_failure else None,
                 timeout=float(function.get("timeout", 3)),
             ),
-            handover=Handover(self._lambda, self._ministack, on_behalf),
+            handover=handover,
             functions=Runs(self._lambda),
             outbox=ServiceOutbox(self._authority, self._ministack, self._place, on_behalf),
             records=records.client("sqs", endpoint_url=self._front),
@@ -243,11 +279,11 @@ class Wiring:
 
 
 class _Running:
-    """A pipe with its thread."""
+    """A worker with its thread."""
 
-    def __init__(self, pipe: Pipe, name: str) -> None:
+    def __init__(self, worker: Pipe | Schedule, name: str) -> None:
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=pipe.run, args=(self._stopping,), name=name, daemon=True)
+        self._thread = threading.Thread(target=worker.run, args=(self._stopping,), name=name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -85,6 +85,11 @@ def is_secret(value: Any) -> bool:
     return isinstance(value, dict) and value.get(_SIG) == _SECRET
 
 
+def is_special(value: Any) -> bool:
+    """Whether it stands for something that JSON has no way to say: a secret, an asset or an archive."""
+    return isinstance(value, dict) and _SIG in value
+
+
 def is_unknown(value: Any) -> bool:
     return value == _UNKNOWN
 

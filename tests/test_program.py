@@ -18,6 +18,7 @@ QUEUE, QUEUE_POLICY = "aws:sqs/queue:Queue", "aws:sqs/queuePolicy:QueuePolicy"
 FUNCTION, PERMISSION = "aws:lambda/function:Function", "aws:lambda/permission:Permission"
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 PIPE, API = "aws-native:pipes:Pipe", "aws:apigateway/restApi:RestApi"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
 TABLE, ARCHIVE = "aws:dynamodb/table:Table", "aws:cloudwatch/eventArchive:EventArchive"
 
 # Properties that hold a document: a preview that can't read them shows nothing to a person or a policy.
@@ -86,9 +87,20 @@ def senders(recorded: Graph) -> dict[str, set[str]]:
         found.setdefault(stream["deadLetterConfig"]["arn"], set()).add(pipe.inputs["roleArn"])
     for config in recorded.of("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"):
         (function,) = (f for f in recorded.of(FUNCTION) if f.inputs["name"] == config.inputs["functionName"])
+        if "destinationConfig" not in config.inputs:
+            continue
         queue = config.inputs["destinationConfig"]["onFailure"]["destination"]
         found.setdefault(queue, set()).add(function.inputs["role"])
+    for function in recorded.of(FUNCTION):
+        if url := function.inputs["environment"]["variables"].get("OVERDUE_QUEUE_URL"):
+            queue = f"arn:aws:sqs:eu-west-1:111122223333:{url.rpartition('/')[2]}"
+            found.setdefault(queue, set()).add(function.inputs["role"])
     return found
+
+
+def scheduled(recorded: Graph) -> set[str]:
+    """The names of the functions that a schedule starts."""
+    return {schedule.inputs["target"]["arn"].rpartition(":")[2] for schedule in recorded.of(SCHEDULE)}
 
 
 # --- what a first preview shows ---------------------------------------------------------------------------------------
@@ -138,8 +150,8 @@ def test_every_function_that_events_invoke_reports_what_it_could_not_process(pro
         for config in program.of("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig")
     }
     assert asynchronous
-    assert asynchronous == configs.keys()
-    for config in configs.values():
+    assert asynchronous == configs.keys() - scheduled(program)
+    for config in (configs[name] for name in asynchronous):
         assert config["destinationConfig"]["onFailure"]["destination"]
         assert (config["maximumRetryAttempts"], config["maximumEventAgeInSeconds"]) == (2, 21600)
 
@@ -148,7 +160,7 @@ def test_every_other_function_is_called_by_somebody_who_waits_for_the_answer(pro
     asynchronous = {p.inputs["function"] for p in program.of(PERMISSION) if "events." in p.inputs["principal"]}
     waited_for = {p.inputs["function"] for p in program.of(PERMISSION)} - asynchronous
     assert waited_for
-    assert {f.inputs["name"] for f in program.of(FUNCTION)} == asynchronous | waited_for
+    assert {f.inputs["name"] for f in program.of(FUNCTION)} == asynchronous | waited_for | scheduled(program)
     for permission in program.of(PERMISSION):
         if permission.inputs["function"] in waited_for:
             assert permission.inputs["principal"] in {"apigateway.amazonaws.com", "*"}
@@ -262,6 +274,50 @@ def test_no_order_is_taken_for_a_carrier_that_is_not_told_of_it_yet(program):
     assert deliveries <= set(orders.depends_on)
 
 
+def test_orders_are_looked_for_every_quarter_of_an_hour_by_one_sweep_at_a_time(program):
+    schedule, table = program.only(SCHEDULE), program.only(TABLE)
+    function = program.only(FUNCTION, "reconcile")
+    assert schedule.inputs["scheduleExpression"] == "rate(15 minutes)"
+    assert schedule.inputs.get("state", "ENABLED") == "ENABLED"
+    assert program.feeds(function, schedule, "target")
+    assert program.feeds(table, function, "environment")
+    assert json.loads(schedule.inputs["target"]["input"]) == {"action": "sweep"}
+    assert schedule.inputs["target"]["retryPolicy"]["maximumRetryAttempts"] == 0
+    (config,) = (
+        config.inputs
+        for config in program.of("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig")
+        if config.inputs["functionName"] == function.inputs["name"]
+    )
+    assert config["maximumRetryAttempts"] == 0
+    assert config["maximumEventAgeInSeconds"] == 900
+    assert function.inputs["timeout"] < 900
+
+
+def test_a_sweep_starts_only_when_its_roles_may_do_everything(program):
+    schedule = program.only(SCHEDULE)
+    policies = {node.urn for node in program.of(ROLE_POLICY) if node.name.startswith("reconcile-")}
+    assert len(policies) == 7
+    assert policies <= set(schedule.depends_on)
+
+
+def test_no_order_is_emitted_again_for_a_carrier_that_is_not_told_of_it_yet(program):
+    deliveries = {t.urn for t in program.of(TARGET) if "httpTarget" in t.inputs}
+    assert deliveries
+    assert deliveries <= set(program.only(FUNCTION, "reconcile").depends_on)
+
+
+def test_each_enabled_carrier_has_its_own_time_to_confirm(programs):
+    def hours(recorded):
+        return json.loads(recorded.only(FUNCTION, "reconcile").inputs["environment"]["variables"]["CONFIRM_WITHIN"])
+
+    assert hours(programs["prod"]) == {"acme": 24, "globex": 48}
+    carriers = [
+        {"name": "acme", "auth": "basic", "user": "u", "enabled": False},
+        {"name": "globex", "auth": "basic", "user": "u", "confirmWithin": 1},
+    ]
+    assert hours(graph.program("local", {"event-gateway:carriers": carriers})) == {"globex": 1}
+
+
 # --- security ---------------------------------------------------------------------------------------------------------
 
 
@@ -298,10 +354,10 @@ def test_a_role_is_assumed_by_one_service_for_this_account(program):
     assert unconditional == {"lambda.amazonaws.com", "apigateway.amazonaws.com"}
 
 
-def test_only_the_pipe_and_the_api_may_put_events(program):
+def test_only_the_pipe_the_api_and_reconcile_may_put_events(program):
     (statement,) = statements(program.only("aws:cloudwatch/eventBusPolicy:EventBusPolicy"), "policy")
     publishers = {policy.inputs["role"] for policy, s in grants(program) if s["Action"] == ["events:PutEvents"]}
-    assert len(publishers) == 2
+    assert len(publishers) == 3
     assert statement["Effect"] == "Deny"
     assert statement["Principal"] == "*"
     assert {arn.rpartition("/")[2] for arn in statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]} == publishers
@@ -318,6 +374,33 @@ def test_the_api_may_put_confirmations_and_no_other_event(program):
         == "arn:aws:events:eu-west-1:111122223333:event-bus/"
         + program.only("aws:cloudwatch/eventBus:EventBus").inputs["name"]
     )
+
+
+def test_reconcile_may_put_new_orders_and_no_other_event(program):
+    (grant,) = (s for p, s in grants(program) if p.name == "reconcile-emits-orders-again")
+    assert grant["Condition"] == {
+        "ForAllValues:StringEquals": {
+            "events:source": "dynamodb.orders",
+            "events:detail-type": "dynamodb-orders-stream",
+        },
+        "Null": {"events:source": "false", "events:detail-type": "false"},
+    }
+
+
+def test_the_schedules_role_starts_one_function_and_is_assumed_for_its_own_group(program):
+    schedule, function = program.only(SCHEDULE), program.only(FUNCTION, "reconcile")
+    group = program.only("aws:scheduler/scheduleGroup:ScheduleGroup")
+    role = program.only(ROLE, "reconcile-schedule")
+    assert program.feeds(role, schedule, "target")
+    assert program.feeds(group, schedule, "groupName")
+    own = [s for p, s in grants(program) if p.inputs["role"] == role.inputs["name"]]
+    assert [(s["Action"], s["Resource"]) for s in own] == [
+        (["lambda:InvokeFunction"], f"arn:aws:lambda:eu-west-1:111122223333:function:{function.inputs['name']}")
+    ]
+    (trust,) = statements(role, "assumeRolePolicy")
+    assert trust["Condition"]["ArnEquals"] == {
+        "aws:SourceArn": f"arn:aws:scheduler:eu-west-1:111122223333:schedule-group/{group.inputs['name']}"
+    }
 
 
 def test_every_route_demands_a_signature_and_refuses_who_is_not_on_its_list(program):

@@ -70,6 +70,24 @@ WRONG = [
     ),
     ("rate fast", carriers(rateLimit="fast"), "rateLimit must be a whole number from 1 to 300", "rateLimit' 20"),
     ("rate 1.5", carriers(rateLimit=1.5), "rateLimit must be a whole number from 1 to 300", "rateLimit' 20"),
+    (
+        "confirm within 0",
+        carriers(confirmWithin=0),
+        "carriers[0].confirmWithin must be a whole number from 1 to 336",
+        "confirmWithin' 24",
+    ),
+    (
+        "confirm within 337",
+        carriers(confirmWithin=337),
+        "carriers[0].confirmWithin must be a whole number from 1 to 336",
+        "confirmWithin' 24",
+    ),
+    (
+        "confirm within a day",
+        carriers(confirmWithin="1d"),
+        "carriers[0].confirmWithin must be a whole number from 1 to 336",
+        "confirmWithin' 24",
+    ),
     ("rate true", carriers(rateLimit=True), "rateLimit must be a whole number from 1 to 300", "rateLimit' 20"),
     (
         "no endpoint",
@@ -155,6 +173,17 @@ WRONG = [
         "reservedConcurrency must be a whole number from 1",
         " 1",
     ),
+    (
+        "no address",
+        {"event-gateway:alarmEmail": "on-call"},
+        "alarmEmail must be one mail address",
+        "on-call@example.com",
+    ),
+    ("no domain", {"event-gateway:alarmEmail": "on-call@shop"}, "alarmEmail must be one mail", "on-call@example.com"),
+    ("two", {"event-gateway:alarmEmail": "a@b.example,c@d.example"}, "alarmEmail must be one", "on-call@example.com"),
+    ("named", {"event-gateway:alarmEmail": "On Call <a@b.example>"}, "alarmEmail must be one", "on-call@example.com"),
+    ("hyphen", {"event-gateway:alarmEmail": "a@-b.example"}, "alarmEmail must be one mail", "on-call@example.com"),
+    ("long", {"event-gateway:alarmEmail": f"a@{'b.' * 125}example"}, "alarmEmail must be one", "on-call@example.com"),
     ("someone else's secret", {"event-gateway:otherSecret": "x"}, "otherSecret is no setting", "config rm"),
 ]
 
@@ -191,10 +220,25 @@ def test_the_refusal_is_an_error_that_pulumi_prints_without_a_traceback():
     assert issubclass(SettingsError, pulumi.RunError)
 
 
+@pytest.mark.parametrize("address", ["on-call@shop.example", "a.b+alarms_1@x-y.shop.example"])
+def test_alarms_go_to_one_address_or_to_none(address):
+    assert settings({"event-gateway:alarmEmail": address}).alarm_email == address
+    assert settings({"event-gateway:alarmEmail": None}).alarm_email is None
+
+
 def test_principals_of_this_account_may_be_short():
     found = settings({"event-gateway:clients": ["role/a", "user/b", "arn:aws:iam::999988887777:role/c"]})
     account = f"arn:aws:iam::{graph.ACCOUNT}"
     assert found.clients == [f"{account}:role/a", f"{account}:user/b", "arn:aws:iam::999988887777:role/c"]
+
+
+def test_only_enabled_carriers_have_a_time_to_confirm():
+    other = {**REMOTE, "name": "globex", "principal": "role/globex"}
+    found = settings(
+        {"event-gateway:carriers": [{**REMOTE, "confirmWithin": 336}, {**other, "enabled": False}]}
+        | {"event-gateway:globexSecret": graph.CANARY}
+    )
+    assert found.confirm_within == {"acme": 336}
 
 
 def test_nothing_lax_is_a_default():
@@ -205,6 +249,7 @@ def test_nothing_lax_is_a_default():
     assert found.manage_account is False
     assert found.compute.log_retention_days == 365
     assert found.carriers[0].rate_limit == 20
+    assert found.carriers[0].confirm_within == 24
     assert (found.throttle.rate, found.throttle.burst) == (50, 100)
 
 

@@ -14,11 +14,14 @@ from typing import Any
 from sandbox.provider.calls import CallRules, Input
 from sandbox.provider.documents import (
     ACCESS_LOG,
+    DASHBOARD,
+    DIMENSIONS,
     EVENT_PATTERN,
     FLAG,
     JSON,
     OPENAPI,
     POLICY,
+    RATE,
     RULE_TEMPLATE,
     RULE_TRANSFORMER,
     Check,
@@ -111,6 +114,31 @@ def _key_attributes(table: Mapping[str, Any]) -> str | None:
     return ", ".join(problems) or None
 
 
+def _topic_arn(made: Made) -> str:
+    return made.place.arn("sns", made["name"])
+
+
+def _watches(alarm: Mapping[str, Any]) -> str | None:
+    """Whether an alarm says what it watches in exactly one of the two ways, and completely."""
+    single = {"namespace", "metricName", "period"} <= alarm.keys() and ("statistic" in alarm) != (
+        "extendedStatistic" in alarm
+    )
+    queries = alarm.get("metricQueries")
+    if queries is None:
+        return None if single else ""
+    returned = [query for query in queries if query.get("returnData")]
+    one_result = len(returned) == 1 and all(("metric" in query) != ("expression" in query) for query in queries)
+    return None if one_result and not {"metricName", "statistic", "extendedStatistic", "period"} & alarm.keys() else ""
+
+
+# Seconds that PutMetricAlarm documents for a period.
+_ALARM_PERIOD = Check(
+    "must be 10, 20, 30 or a multiple of 60",
+    lambda seconds: None if seconds in (10, 20, 30) or seconds % 60 == 0 else "",
+)
+_PERCENTILE = matching(r"p(\d{1,2}(\.\d{1,10})?|100)|(tm|tc|ts|wm)\d.*|(IQM|TM|TC|TS|WM|PR)\(.*\)|IQM")
+# Of Subscribe.
+_PROTOCOLS = ("http", "https", "email", "email-json", "sms", "sqs", "application", "lambda", "firehose")
 _INDEX = {
     "name": Input("IndexName"),
     "hashKey": Input("KeySchema[].AttributeName", required=False),
@@ -232,6 +260,23 @@ KINDS: dict[str, Kind] = {
                     },
                 ),
                 "tags": _TAGS,
+            },
+        ),
+    ),
+    "aws:cloudwatch/dashboard:Dashboard": Kind(
+        id=_given("{dashboardName}"),
+        naming=Naming("dashboardName"),
+        adds={
+            # A dashboard belongs to no region.
+            "dashboardArn": Added(
+                lambda made: made.place.global_arn("cloudwatch", f"dashboard/{made['dashboardName']}")
+            )
+        },
+        rules=CallRules(
+            "cloudwatch.PutDashboard",
+            {
+                "dashboardName": Input("DashboardName", replaces=True, check=matching(r"[A-Za-z0-9_-]{1,255}")),
+                "dashboardBody": Input("DashboardBody", check=DASHBOARD),
             },
         ),
     ),
@@ -412,6 +457,63 @@ KINDS: dict[str, Kind] = {
             },
         ),
     ),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": Kind(
+        id=_given("{name}"),
+        naming=_NAMED,
+        adds={"arn": _arn("cloudwatch", "alarm:{name}")},
+        rules=CallRules(
+            "cloudwatch.PutMetricAlarm",
+            {
+                "name": Input("AlarmName", replaces=True),
+                "alarmDescription": Input("AlarmDescription"),
+                "actionsEnabled": Input("ActionsEnabled", default=True),
+                "alarmActions": Input("AlarmActions"),
+                "okActions": Input("OKActions"),
+                "insufficientDataActions": Input("InsufficientDataActions"),
+                "namespace": Input("Namespace"),
+                "metricName": Input("MetricName"),
+                "dimensions": Input(None, check=DIMENSIONS),
+                "statistic": Input("Statistic"),
+                "extendedStatistic": Input("ExtendedStatistic", check=_PERCENTILE),
+                "period": Input("Period", check=_ALARM_PERIOD),
+                "unit": Input("Unit"),
+                "metricQueries": Input(
+                    "Metrics",
+                    fields={
+                        "id": Input("Id", check=matching(r"[a-z]\w*")),
+                        "expression": Input("Expression"),
+                        "label": Input("Label"),
+                        "returnData": Input("ReturnData"),
+                        "metric": Input(
+                            "MetricStat",
+                            fields={
+                                "namespace": Input("Metric.Namespace", required=False),
+                                "metricName": Input("Metric.MetricName", required=True),
+                                "dimensions": Input(None, check=DIMENSIONS),
+                                "stat": Input("Stat"),
+                                "period": Input("Period", check=_ALARM_PERIOD),
+                                "unit": Input("Unit"),
+                            },
+                        ),
+                    },
+                ),
+                "comparisonOperator": Input("ComparisonOperator", required=True),
+                "threshold": Input("Threshold"),
+                "evaluationPeriods": Input("EvaluationPeriods", required=True),
+                "datapointsToAlarm": Input("DatapointsToAlarm"),
+                "treatMissingData": Input(
+                    "TreatMissingData",
+                    check=one_of("breaching", "notBreaching", "ignore", "missing"),
+                    default="missing",
+                ),
+                "evaluateLowSampleCountPercentiles": Input(
+                    "EvaluateLowSampleCountPercentile", check=one_of("evaluate", "ignore")
+                ),
+                "tags": _TAGS,
+            },
+            check=Check("must watch one metric, or one expression over several", _watches),
+        ),
+    ),
     "aws:dynamodb/table:Table": Kind(
         id=_given("{name}"),
         naming=_NAMED,
@@ -578,6 +680,91 @@ KINDS: dict[str, Kind] = {
                 "qualifier": Input("Qualifier", replaces=True),
             },
         ),
+    ),
+    "aws:sns/topic:Topic": Kind(
+        id=_topic_arn,
+        naming=_NAMED,
+        adds={"arn": Added(_topic_arn), "owner": Added(lambda made: made.place.account)},
+        # CreateTopic takes any text for an attribute; the forms are those that it documents.
+        rules=CallRules(
+            "sns.CreateTopic",
+            {
+                "name": Input("Name", replaces=True, check=matching(r"[A-Za-z0-9_-]{1,256}")),
+                "displayName": Input("Attributes[]"),
+                "policy": Input("Attributes[]", check=POLICY),
+                "deliveryPolicy": Input("Attributes[]", check=JSON),
+                "kmsMasterKeyId": Input(None, unused="nothing here encrypts what it does not even keep"),
+                "tracingConfig": Input("Attributes[]", check=one_of("PassThrough", "Active")),
+                "tags": _TAGS,
+            },
+        ),
+    ),
+    "aws:sns/topicPolicy:TopicPolicy": Kind(
+        id=_given("{arn}"),
+        adds={"owner": Added(lambda made: made.place.account)},
+        rules=CallRules(
+            "sns.SetTopicAttributes",
+            {
+                "arn": Input("TopicArn", replaces=True),
+                "policy": Input("AttributeValue", required=True, check=POLICY),
+            },
+        ),
+    ),
+    "aws:sns/topicSubscription:TopicSubscription": Kind(
+        id=lambda made: f"{made['topic']}:{uuid.uuid4()}",
+        adds={
+            # Whoever reads the mail has not confirmed it, as there is no mail.
+            "pendingConfirmation": Added(lambda _: True),
+            "confirmationWasAuthenticated": Added(lambda _: False),
+            "ownerId": Added(lambda made: made.place.account),
+        },
+        rules=CallRules(
+            "sns.Subscribe",
+            {
+                "topic": Input("TopicArn", replaces=True),
+                "protocol": Input("Protocol", replaces=True, check=one_of(*_PROTOCOLS)),
+                "endpoint": Input("Endpoint", replaces=True, required=True),
+                "filterPolicy": Input("Attributes[]", check=JSON),
+            },
+        ),
+    ),
+    "aws:scheduler/schedule:Schedule": Kind(
+        id=_given("{groupName}/{name}"),
+        naming=_NAMED,
+        adds={"arn": _arn("scheduler", "schedule/{groupName}/{name}")},
+        rules=CallRules(
+            "scheduler.CreateSchedule",
+            {
+                "name": Input("Name", replaces=True),
+                # The provider learns it from AWS, and not before a policy sees the inputs.
+                "groupName": Input("GroupName", replaces=True, required=True),
+                "description": Input("Description"),
+                # AWS has cron and at as well; the worker has not.
+                "scheduleExpression": Input("ScheduleExpression", check=RATE),
+                "scheduleExpressionTimezone": Input("ScheduleExpressionTimezone", default="UTC"),
+                "flexibleTimeWindow": Input(
+                    "FlexibleTimeWindow",
+                    fields={"mode": Input("Mode", check=one_of("OFF"))},
+                ),
+                "state": Input("State", default="ENABLED"),
+                "target": Input(
+                    "Target",
+                    fields={
+                        "arn": Input("Arn", check=matching(r"arn:[^:]+:lambda:[^:]+:[0-9]+:function:[A-Za-z0-9_-]+")),
+                        "roleArn": Input("RoleArn"),
+                        "input": Input("Input", check=JSON),
+                        "retryPolicy": Input("RetryPolicy"),
+                    },
+                ),
+                "kmsKeyArn": Input("KmsKeyArn"),
+            },
+        ),
+    ),
+    "aws:scheduler/scheduleGroup:ScheduleGroup": Kind(
+        id=_given("{name}"),
+        naming=_NAMED,
+        adds={"arn": _arn("scheduler", "schedule-group/{name}"), "state": Added(lambda _: "ACTIVE")},
+        rules=CallRules("scheduler.CreateScheduleGroup", {"name": Input("Name", replaces=True), "tags": _TAGS}),
     ),
     "aws:sqs/queue:Queue": Kind(
         id=_queue_url,

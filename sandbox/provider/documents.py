@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.patterns import PatternError, check
 from sandbox.provider.kind import Failure
 from sandbox.provider.values import Path, has_secret, plain
+from sandbox.schedule import seconds
 
 # What a rule's template may name without a path of its own ("Input transformation", EventBridge user guide).
 _RESERVED = re.compile(r"aws\.events\.(rule-arn|rule-name|event|event\.json|event\.ingestion-time)")
@@ -18,6 +19,12 @@ _RULE_PLACEHOLDER = re.compile(r"<([^<>\"\s]+)>")
 _PIPE_PLACEHOLDER = re.compile(r"<(\$\.[^<>]+|aws\.pipes\.[a-z.-]+)>")
 _CONTEXT_VARIABLE = re.compile(r"\$context(\.[A-Za-z0-9_-]+)+")
 _POLICY_VERSIONS = ("2012-10-17", "2008-10-17")
+# "Dashboard body structure and syntax" of the CloudWatch API reference: what a dashboard and its kinds of widget need.
+_MOST_WIDGETS = 500
+_GRID, _WIDGET_WIDTH = 24, 6
+_WIDGETS = {"text": ("markdown",), "alarm": ("alarms", "title"), "metric": ("metrics", "region")}
+# Of PutMetricAlarm's Dimensions.
+_MOST_DIMENSIONS = 30
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,14 @@ class Check:
         if problem is not None:
             details = f": {problem}" if problem and not has_secret(value) else ""
             yield Failure(path, f"{self.must}{details}")
+
+
+def _rate(expression: str) -> str | None:
+    try:
+        seconds(expression)
+    except ValueError:
+        return ""
+    return None
 
 
 def _json(text: str) -> str | None:
@@ -117,15 +132,50 @@ def _openapi_problem(document: Any) -> str | None:
     return None if isinstance(paths, dict) and paths else "it has no paths"
 
 
+def _dashboard(text: str) -> str | None:
+    return _json(text) or next(_dashboard_problems(json.loads(text)), None)
+
+
+def _dashboard_problems(document: Any) -> Iterator[str]:
+    widgets = document.get("widgets") if isinstance(document, dict) else None
+    if not isinstance(widgets, list):
+        yield "it has no list of widgets"
+        return
+    if len(widgets) > _MOST_WIDGETS:
+        yield f"it has more than {_MOST_WIDGETS} widgets"
+    for number, widget in enumerate(widgets):
+        yield from (f"widgets[{number}] {problem}" for problem in _widget_problems(widget))
+
+
+def _widget_problems(widget: Any) -> Iterator[str]:
+    if not isinstance(widget, dict) or widget.get("type") not in _WIDGETS:
+        yield f"is none of {', '.join(_WIDGETS)}"
+        return
+    properties = widget.get("properties")
+    needed = _WIDGETS[widget["type"]]
+    if not isinstance(properties, dict) or any(name not in properties for name in needed):
+        yield f"lacks one of {', '.join(needed)} in its properties"
+    if widget.get("x", 0) + widget.get("width", _WIDGET_WIDTH) > _GRID:
+        yield f"reaches beyond the {_GRID} columns"
+
+
+def _series(dimensions: Any) -> str | None:
+    named = isinstance(dimensions, dict) and all(isinstance(value, str) and value for value in dimensions.values())
+    return None if named and len(dimensions) <= _MOST_DIMENSIONS else ""
+
+
 POLICY = Check("must be an IAM policy document", _policy)
 EVENT_PATTERN = Check("must be an event pattern", _event_pattern)
 FLAG = Check("must be true or false", lambda value: None if isinstance(value, bool) else "")
 JSON = Check("must be JSON", _json)
 RULE_TEMPLATE = Check("must be JSON with <placeholders>", _rule_template)
 RULE_TRANSFORMER = Check("must define every placeholder of the template in the paths", _rule_transformer)
+RATE = Check("must be rate(number minutes|hours|days)", _rate)
 PIPE_TEMPLATE = Check("must be JSON with <$.placeholders>", _pipe_template)
 ACCESS_LOG = Check("must be one line with $context variables, among them the request's id", _access_log)
 OPENAPI = Check("must be an OpenAPI document in JSON", _openapi)
+DASHBOARD = Check("must be a dashboard's body in JSON", _dashboard)
+DIMENSIONS = Check("must be names with texts, at most 30", _series)
 
 
 def whole(least: int, most: int) -> Check:

@@ -17,7 +17,7 @@ import pytest
 from components import bundle as bundling
 from tests.graph import ROOT
 
-ENTRIES = ("orders_api", "confirm_shipment", "mock_carrier")
+ENTRIES = ("orders_api", "confirm_shipment", "reconcile", "mock_carrier")
 HERE = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ELSEWHERE = "python3.14" if HERE != "python3.14" else "python3.13"
 
@@ -68,6 +68,10 @@ def test_a_zip_is_made_once_until_an_input_changes(clone):
     assert bundling.bundle("orders_api", HERE).sha256 != first.sha256
 
 
+def test_a_zip_holds_the_template_of_the_event_that_it_emits():
+    assert "contracts/templates/order_created.pipe.txt" in names(bundling.bundle("reconcile", ELSEWHERE))
+
+
 def test_a_cut_off_zip_is_made_again(clone):
     first = bundling.bundle("orders_api", HERE)
     bundling.bundle.cache_clear()
@@ -111,6 +115,9 @@ def test_the_entry_loads_from_the_zip_alone(entry, tmp_path):
         "CARRIER": "acme",
         "CARRIER_PRINCIPAL": "arn:aws:iam::111122223333:role/acme",
         "FAILURE_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/failures",
+        "BUS_NAME": "orders",
+        "OVERDUE_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/111122223333/overdue",
+        "CONFIRM_WITHIN": '{"acme": 24}',
         "CREDENTIAL_DIGEST": "0" * 64,
         "CONFIRM_URL": "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/v1/confirm-shipment",
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",

@@ -11,6 +11,8 @@ from components import (
     CarrierIntegrationArgs,
     MockCarrier,
     MockCarrierArgs,
+    Reconcile,
+    ReconcileArgs,
     StreamPipe,
     StreamPipeArgs,
 )
@@ -58,12 +60,16 @@ def test_the_store_grants_one_action_for_each_ability():
         store.grant_read(holder)
         store.grant_ship(holder)
         store.grant_stream(holder)
+        store.grant_list_pending(holder)
+        store.grant_reconcile(holder)
 
     recorded = graph.record(build)
     table = f"arn:aws:dynamodb:{graph.REGION}:{graph.ACCOUNT}:table/shop-test-orders"
     assert granted(recorded, "reader-creates-orders") == (["dynamodb:PutItem"], table)
     assert granted(recorded, "reader-reads-orders") == (["dynamodb:GetItem"], table)
     assert granted(recorded, "reader-ships-orders") == (["dynamodb:UpdateItem"], table)
+    assert granted(recorded, "reader-lists-pending-orders") == (["dynamodb:Query"], f"{table}/index/pending")
+    assert granted(recorded, "reader-lets-orders-wait-anew") == (["dynamodb:UpdateItem"], table)
     actions, resource = granted(recorded, "reader-reads-the-stream")
     assert resource == f"{table}/stream/*"
     assert set(actions) == {
@@ -161,6 +167,34 @@ def test_a_user_may_confirm_as_well_as_a_role():
     recorded = graph.record(lambda: carrier(principal_arn=user) and None)
     pattern = json.loads(recorded.only("aws:cloudwatch/eventRule:EventRule", "acme-confirm").inputs["eventPattern"])
     assert pattern["detail"] == {"caller": [user]}
+
+
+@pytest.mark.parametrize("protect", [True, False])
+def test_reconcile_works_with_a_table_and_a_bus(protect):
+    def build():
+        reconcile = Reconcile(
+            "reconcile",
+            ReconcileArgs(
+                scope=cloud.SCOPE,
+                compute=cloud.COMPUTE,
+                store=cloud.store(),
+                bus=cloud.bus(),
+                confirm_within={"acme": 3},
+                after=(),
+                protect=protect,
+            ),
+        )
+        reconcile.function_name.apply(lambda name: named.update(function=name))
+        reconcile.overdue_url.apply(lambda url: named.update(overdue=url))
+
+    named = {}
+    recorded = graph.record(build)
+    variables = recorded.only("aws:lambda/function:Function").inputs["environment"]["variables"]
+    assert json.loads(variables["CONFIRM_WITHIN"]) == {"acme": 3}
+    assert variables["BUS_NAME"] == variables["TABLE_NAME"] == "shop-test-orders"
+    assert named == {"function": "shop-test-reconcile", "overdue": variables["OVERDUE_QUEUE_URL"]}
+    assert recorded.only("aws:sqs/queue:Queue").protect is protect
+    assert {node.inputs["name"] for node in recorded.of("aws:scheduler/schedule:Schedule")} == {"shop-test-reconcile"}
 
 
 def test_the_mock_carrier_knows_its_credential_only_by_digest():

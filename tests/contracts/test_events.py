@@ -147,6 +147,16 @@ def test_what_the_pipe_takes_becomes_the_event_of_that_order(order_id, carrier, 
     }
 
 
+@settings(max_examples=200)
+@given(order_id=texts, carrier=texts)
+def test_an_order_without_a_record_has_the_event_that_the_pipe_made_of_it(order_id, carrier):
+    piped = created(record(PK={"S": order_id}, carrier={"S": carrier}))
+
+    again = contracts.order_created_detail(order_id=order_id, state="pending", carrier=carrier)
+
+    assert json.loads(again) == piped["detail"]
+
+
 # --- to the carrier ---
 
 

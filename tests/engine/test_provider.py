@@ -1,5 +1,6 @@
 """What the local providers take, refuse, replace and answer: over gRPC, as the engine asks."""
 
+import json
 import re
 import signal
 import subprocess
@@ -30,7 +31,16 @@ CONNECTION = "aws:cloudwatch/eventConnection:EventConnection"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 FUNCTION = "aws:lambda/function:Function"
 TABLE = "aws:dynamodb/table:Table"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
 GROUP = "aws:cloudwatch/logGroup:LogGroup"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+TOPIC = "aws:sns/topic:Topic"
+WIDGET = {"type": "text", "properties": {"markdown": ""}}
+QUERIES = [
+    {"id": "reads", "metric": {"namespace": "N", "metricName": "Reads", "stat": "Sum", "period": 60}},
+    {"id": "result", "expression": "FILL(reads, 0)", "returnData": True},
+]
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:a"
 
 
@@ -181,6 +191,48 @@ MUTANTS = [
     ("aws:apigateway/stage:Stage", "accessLogSettings.format", '{"status": "$context.status"}', "", "requestId"),
     ("aws:apigateway/stage:Stage", "accessLogSettings.format", '{"id": "$context.requestId"', "", "Expecting"),
     ("aws:apigateway/stage:Stage", "accessLogSettings.destinationArn", GONE, "", "is missing"),
+    (DASHBOARD, "dashboardName", "or.ders", "", "must match"),
+    (DASHBOARD, "dashboardBody", "{", "", "must be a dashboard's body in JSON: Expecting"),
+    (DASHBOARD, "dashboardBody", "[]", "", "it has no list of widgets"),
+    (DASHBOARD, "dashboardBody", '{"widgets": [{"type": "clock"}]}', "", "widgets[0] is none of text, alarm, metric"),
+    (DASHBOARD, "dashboardBody", '{"widgets": [5]}', "", "widgets[0] is none of text, alarm, metric"),
+    (
+        DASHBOARD,
+        "dashboardBody",
+        '{"widgets": [{"type": "text", "properties": {}}]}',
+        "",
+        "widgets[0] lacks one of mark",
+    ),
+    (DASHBOARD, "dashboardBody", '{"widgets": [{"type": "metric"}]}', "", "widgets[0] lacks one of metrics, region"),
+    (
+        DASHBOARD,
+        "dashboardBody",
+        json.dumps({"widgets": [{**WIDGET, "x": 19}]}),
+        "",
+        "widgets[0] reaches beyond the 24",
+    ),
+    (DASHBOARD, "dashboardBody", json.dumps({"widgets": [WIDGET] * 501}), "", "it has more than 500 widgets"),
+    (ALARM, "comparisonOperator", ">", "", "must be one of GreaterThanOrEqualToThreshold"),
+    (ALARM, "evaluationPeriods", 0, "", "must be at least 1"),
+    (ALARM, "treatMissingData", "good", "", "must be one of breaching, notBreaching"),
+    (ALARM, "statistic", "Total", "", "must be one of SampleCount"),
+    (ALARM, "period", 90, "", "must be 10, 20, 30 or a multiple of 60"),
+    (ALARM, "dimensions", {"ApiName": ""}, "", "must be names with texts"),
+    (ALARM, "dimensions", {f"D{number}": "a" for number in range(31)}, "", "must be names with texts, at most 30"),
+    (ALARM, "alarmActions", ["arn:aws:sns:::a"] * 6, "", "must be at most 5 long"),
+    (ALARM, "metricName", GONE, None, "must watch one metric, or one expression over several"),
+    (ALARM, "statistic", GONE, None, "must watch one metric, or one expression over several"),
+    (ALARM, "extendedStatistic", "p90", None, "must watch one metric, or one expression over several"),
+    (ALARM, "extendedStatistic", "median", "", "must match"),
+    (ALARM, "metricQueries", QUERIES, None, "must watch one metric, or one expression over several"),
+    (ALARM, "metricQueries", [{**QUERIES[0], "id": "Reads"}], "[0].id", "must match"),
+    (
+        ALARM,
+        "metricQueries",
+        [{"id": "a", "metric": {"stat": "Sum", "period": 60}}],
+        "[0].metric.metricName",
+        "is missing",
+    ),
     ("aws:cloudwatch/eventApiDestination:EventApiDestination", "httpMethod", "FETCH", "", "must be one of POST, GET"),
     ("aws:cloudwatch/eventApiDestination:EventApiDestination", "invocationRateLimitPerSecond", 0, "", "at least 1"),
     (
@@ -274,6 +326,23 @@ MUTANTS = [
     ("aws:lambda/functionUrl:FunctionUrl", "authorizationType", "BASIC", "", "must be one of NONE, AWS_IAM"),
     ("aws:lambda/permission:Permission", "action", "invoke", "", "must match"),
     ("aws:lambda/permission:Permission", "invokedViaFunctionUrl", "true", "", "must be true or false"),
+    (SCHEDULE, "scheduleExpression", "rate(0 minutes)", "", "must be rate(number minutes|hours|days)"),
+    (SCHEDULE, "scheduleExpression", "cron(0 12 * * ? *)", "", "must be rate(number minutes|hours|days)"),
+    (SCHEDULE, "state", "ON", "", "must be one of ENABLED, DISABLED"),
+    (SCHEDULE, "flexibleTimeWindow.mode", "FLEXIBLE", "", "must be one of OFF"),
+    (SCHEDULE, "target.input", "{", "", "must be JSON: Expecting"),
+    (SCHEDULE, "target.roleArn", GONE, "", "is missing"),
+    (SCHEDULE, "target.arn", "arn:aws:sqs:eu-west-1:000000000000:queue", "", "must match arn:[^:]+:lambda"),
+    (SCHEDULE, "target.retryPolicy.maximumRetryAttempts", 186, "", "must be at most 185"),
+    (SCHEDULE, "groupName", GONE, "", "is missing"),
+    ("aws:scheduler/scheduleGroup:ScheduleGroup", "name", "a" * 65, "", "must be at most 64 long"),
+    (TOPIC, "name", "a topic", "", "must match"),
+    (TOPIC, "tracingConfig", "Always", "", "must be one of PassThrough, Active"),
+    (TOPIC, "policy", "{}", "", "Statement[0] is not an object"),
+    ("aws:sns/topicPolicy:TopicPolicy", "policy", "{}", "", "must be an IAM policy document"),
+    ("aws:sns/topicPolicy:TopicPolicy", "policy", GONE, "", "is missing"),
+    ("aws:sns/topicSubscription:TopicSubscription", "protocol", "pigeon", "", "must be one of http"),
+    ("aws:sns/topicSubscription:TopicSubscription", "endpoint", GONE, "", "is missing"),
     ("aws:sqs/queue:Queue", "messageRetentionSeconds", 59, "", "must be from 60 to 1209600"),
     ("aws:sqs/queue:Queue", "sqsManagedSseEnabled", "yes", "", "must be true or false"),
     ("aws:sqs/queue:Queue", "name", "a" * 81, "", "must match"),
@@ -321,6 +390,22 @@ def test_what_aws_would_refuse_is_refused_at_its_place(mutant, of, an_input):
     place = "" if within is None else where + within
     assert list(failures) == [place]
     assert reason in failures[place]
+
+
+def test_an_alarm_watches_one_metric_or_one_expression_over_several(of, an_input):
+    """`Metrics` of PutMetricAlarm: exactly one of them is what the alarm looks at."""
+    single = ("namespace", "metricName", "dimensions", "period", "statistic", "metricQueries")
+    others = {name: value for name, value in plain(an_input(ALARM)).items() if name not in single}
+    both = {"metric": QUERIES[0]["metric"], "expression": "1"}
+    for queries, accepted in (
+        (QUERIES, True),
+        ([QUERIES[0]], False),
+        ([{**query, "returnData": True} for query in QUERIES], False),
+        ([{"id": "neither", "returnData": True}], False),
+        ([{"id": "both", "returnData": True, **both}], False),
+    ):
+        _, failures = of(ALARM).check(ALARM, {**others, "metricQueries": queries})
+        assert (failures == {}) is accepted, queries
 
 
 def test_every_type_has_a_mutant():
@@ -569,6 +654,8 @@ CREATE_ONLY = {
     "aws:apigateway/methodSettings:MethodSettings": {"restApi", "stageName", "methodPath"},
     "aws:apigateway/restApi:RestApi": set(),
     "aws:apigateway/stage:Stage": {"restApi", "stageName"},
+    DASHBOARD: {"dashboardName"},
+    ALARM: {"name"},
     "aws:cloudwatch/eventApiDestination:EventApiDestination": {"name"},
     "aws:cloudwatch/eventArchive:EventArchive": {"name", "eventSourceArn"},
     "aws:cloudwatch/eventBus:EventBus": {"name"},
@@ -583,6 +670,11 @@ CREATE_ONLY = {
     FUNCTION: {"name"},
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": {"functionName"},
     "aws:lambda/functionUrl:FunctionUrl": {"functionName"},
+    SCHEDULE: {"name", "groupName"},
+    "aws:scheduler/scheduleGroup:ScheduleGroup": {"name"},
+    TOPIC: {"name"},
+    "aws:sns/topicPolicy:TopicPolicy": {"arn"},
+    "aws:sns/topicSubscription:TopicSubscription": {"topic", "protocol", "endpoint"},
     "aws:sqs/queue:Queue": {"name"},
     "aws:sqs/queuePolicy:QueuePolicy": {"queueUrl"},
     PIPE: {"name", "source"},

@@ -50,7 +50,7 @@ def table(ministack: MiniStack) -> str:
                     {"AttributeName": "pending_shard", "KeyType": "HASH"},
                     {"AttributeName": "pending_since", "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["carrier", "state"]},
             }
         ],
     )
@@ -75,6 +75,8 @@ def aws(ministack: MiniStack) -> Callable[..., Any]:
         }
         with pytest.MonkeyPatch.context() as patch:
             for name in ("TABLE_NAME", "CARRIERS", "CARRIER", "CARRIER_PRINCIPAL", "FAILURE_QUEUE_URL"):
+                patch.delenv(name, raising=False)
+            for name in ("BUS_NAME", "OVERDUE_QUEUE_URL", "CONFIRM_WITHIN"):
                 patch.delenv(name, raising=False)
             for name in ("CREDENTIAL_DIGEST", "CONFIRM_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE", "no_proxy"):
                 patch.delenv(name, raising=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
@@ -17,11 +18,15 @@ from hypothesis import strategies as st
 from handlers import orders
 from handlers.orders import (
     AlreadyShipped,
+    Claimed,
+    Exhausted,
     OtherCarriersOrder,
     Placed,
+    Settled,
     ShipmentConflict,
     Shipped,
     UnknownOrder,
+    Waiting,
 )
 from handlers.repository import PENDING_SHARDS, Repository
 from handlers.runtime import BOUNDED
@@ -184,18 +189,171 @@ def test_a_confirmation_never_makes_an_order(store, item):
     assert item(order_id) is None
 
 
+# What waits for its carrier
+
+
+def now():
+    return orders.timestamp(datetime.now(UTC), "microseconds")
+
+
+@pytest.fixture
+def listed(store):
+    """What the index lists of one order, up to now."""
+
+    def find(order_id, **bounds):
+        waiting = [
+            found for shard in range(PENDING_SHARDS) for found in store.waiting(shard, **{"until": now(), **bounds})
+        ]
+        return [found for found in waiting if found.order_id == order_id]
+
+    return find
+
+
+@pytest.fixture
+def placed(store):
+    def place(**changes):
+        return store.create(new_order(**changes))
+
+    return place
+
+
+def test_a_pending_order_waits_since_it_was_placed(placed, listed):
+    order = placed()
+    assert listed(order.order_id) == [Waiting(order_id=order.order_id, carrier="alpha", since=order.created_at)]
+
+
+def test_both_bounds_of_the_wait_are_included(placed, listed):
+    order = placed()
+    since = order.created_at
+    before, after = (
+        orders.timestamp(datetime.fromisoformat(since) + timedelta(microseconds=step), "microseconds")
+        for step in (-1, 1)
+    )
+    assert listed(order.order_id, since=since, until=since)
+    assert listed(order.order_id, since=before, until=after)
+    assert not listed(order.order_id, until=before)
+    assert not listed(order.order_id, since=after)
+
+
+def test_the_oldest_of_a_shard_come_first_and_no_page_is_missed(aws, table, serve, ministack, store):
+    def one_a_page(received):
+        body = json.dumps({**json.loads(received.body), "Limit": 1}).encode()
+        headers = {**received.headers, "content-length": str(len(body))}
+        return forward(ministack.endpoint_url, received._replace(body=body, headers=headers))
+
+    paged = aws(lambda: Repository(table), AWS_ENDPOINT_URL=serve(one_a_page).url)
+    for _ in range(3):
+        store.create(new_order(random_id=uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS)))
+    until = now()
+    found = [waiting.since for waiting in paged.waiting(0, until=until)]
+    assert found == [waiting.since for waiting in store.waiting(0, until=until)] == sorted(found)
+    assert len(found) >= 3
+
+
+def test_a_claimed_order_waits_anew_and_stays_what_it_was(placed, store, item, listed):
+    order = placed()
+    before = item(order.order_id)
+    at = now()
+    assert store.claim(*listed(order.order_id), most=3, now=at) == Claimed(order)
+    assert item(order.order_id) == {**before, "pending_since": {"S": at}, "reemissions": {"N": "1"}}
+    assert [waiting.since for waiting in listed(order.order_id)] == [at]
+
+
+def test_an_order_is_claimed_as_often_as_is_allowed_and_no_more(placed, store, item, listed):
+    order = placed()
+    for _ in range(2):
+        assert store.claim(*listed(order.order_id), most=2, now=now()) == Claimed(order)
+    before = item(order.order_id)
+    assert before["reemissions"] == {"N": "2"}
+    assert store.claim(*listed(order.order_id), most=2, now=now()) == Exhausted(order)
+    assert item(order.order_id) == before
+
+
+@pytest.mark.parametrize("_attempt", range(5))
+def test_of_claims_at_once_one_wins(placed, store, item, listed, _attempt):
+    order = placed()
+    (waiting,) = listed(order.order_id)
+    moments = [f"2030-01-01T00:00:00.00000{number}Z" for number in range(4)]
+    outcomes = at_once(lambda at: store.claim(waiting, most=3, now=at), moments)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Claimed", "Settled", "Settled", "Settled"]
+    assert item(order.order_id)["reemissions"] == {"N": "1"}
+
+
+def test_what_has_shipped_meanwhile_is_not_claimed(placed, store, item, listed):
+    order = placed()
+    (waiting,) = listed(order.order_id)
+    store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
+    before = item(order.order_id)
+    assert store.claim(waiting, most=3, now=now()) == Settled()
+    assert item(order.order_id) == before
+
+
+def test_a_claim_never_makes_an_order(store, item):
+    nobody = Waiting(order_id=str(uuid.uuid4()), carrier="alpha", since=now())
+    assert store.claim(nobody, most=3, now=now()) == Settled()
+    store.set_aside(nobody)
+    assert store.reopen(nobody.order_id, now=now()) is None
+    assert item(nobody.order_id) is None
+
+
+def test_an_order_set_aside_is_pending_and_listed_no_more(placed, store, item, listed):
+    order = placed()
+    before = item(order.order_id)
+    store.set_aside(*listed(order.order_id))
+    gone = {"pending_shard", "pending_since"}
+    assert item(order.order_id) == {name: value for name, value in before.items() if name not in gone}
+    assert listed(order.order_id) == []
+    assert store.read(order.order_id) == order
+    assert isinstance(store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT), Shipped)
+
+
+def test_an_order_that_waits_anew_is_not_set_aside_for_its_last_turn(placed, store, listed):
+    order = placed()
+    (waiting,) = listed(order.order_id)
+    store.reopen(order.order_id, now=now())
+    store.set_aside(waiting)
+    assert listed(order.order_id)
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_reopened_order_waits_as_if_it_had_just_been_placed(placed, store, item, listed, aside):
+    order = placed()
+    before = item(order.order_id)
+    store.claim(*listed(order.order_id), most=1, now=now())
+    if aside:
+        store.set_aside(*listed(order.order_id))
+    at = now()
+    assert store.reopen(order.order_id, now=at) == order
+    assert item(order.order_id) == {**before, "pending_since": {"S": at}}
+    assert listed(order.order_id)
+
+
+def test_an_order_that_has_shipped_is_not_reopened(placed, store, item):
+    order = placed()
+    store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
+    before = item(order.order_id)
+    assert store.reopen(order.order_id, now=now()).reason == f"Shipped at {SHIPPED_AT}"
+    assert item(order.order_id) == before
+
+
 # When DynamoDB fails
 
 
-def test_three_actions_are_enough(ministack, elsewhere, serve):
+def test_four_actions_are_enough(ministack, elsewhere, serve):
     dynamodb = serve(lambda received: forward(ministack.endpoint_url, received))
     store, order = elsewhere(dynamodb.url), new_order()
     for _ in range(2):
         store.create(order)
         store.read(order.order_id)
+        waiting = [found for shard in range(PENDING_SHARDS) for found in store.waiting(shard, until=now())]
+        for found in waiting:
+            if found.order_id == order.order_id:
+                store.claim(found, most=3, now=now())
+                store.set_aside(found)
+        store.reopen(order.order_id, now=now())
         store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
     used = {received.headers["x-amz-target"].partition(".")[2] for received in dynamodb.received}
-    assert used == {"PutItem", "GetItem", "UpdateItem"}
+    assert used == {"PutItem", "GetItem", "UpdateItem", "Query"}
 
 
 @pytest.fixture
@@ -221,6 +379,14 @@ def test_a_shipment_whose_answer_was_lost_is_a_success(forgetful, store, pauses)
     order = new_order()
     store.create(order)
     assert isinstance(forgetful.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT), AlreadyShipped)
+    assert len(pauses) == 1, "it was tried again"
+
+
+def test_a_claim_whose_answer_was_lost_is_a_claim(forgetful, store, item, pauses):
+    order = store.create(new_order())
+    waiting = Waiting(order_id=order.order_id, carrier=order.carrier, since=order.created_at)
+    assert forgetful.claim(waiting, most=1, now=now()) == Claimed(order)
+    assert item(order.order_id)["reemissions"] == {"N": "1"}
     assert len(pauses) == 1, "it was tried again"
 
 

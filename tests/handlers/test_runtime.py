@@ -19,6 +19,12 @@ ENTRIES = {
         "CARRIER_PRINCIPAL": "arn:aws:iam::111122223333:role/alpha",
         "FAILURE_QUEUE_URL": "https://queue",
     },
+    "reconcile": {
+        "TABLE_NAME": "t",
+        "BUS_NAME": "b",
+        "OVERDUE_QUEUE_URL": "https://queue",
+        "CONFIRM_WITHIN": '{"alpha": 24}',
+    },
     "mock_carrier": {"CREDENTIAL_DIGEST": hashlib.sha256(b"u:p").hexdigest(), "CONFIRM_URL": "https://api/confirm"},
 }
 RUNTIME = {

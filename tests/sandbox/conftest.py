@@ -6,6 +6,7 @@ import json
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -33,7 +34,8 @@ PIPE = "aws-native:pipes:Pipe"
 # A carrier that nobody is behind: its orders stay pending until a test confirms them in its role.
 SILENT = "initech"
 CARRIERS = ("acme", "globex", SILENT)
-# Lambda's waits of one and two minutes between its tries are 0.6 and 1.2 seconds.
+# Lambda's waits of one and two minutes between its tries are 0.6 and 1.2 seconds, the quarter of an hour between two
+# sweeps is 9.
 _TIME_FACTOR = 0.01
 
 
@@ -101,6 +103,34 @@ class Deployed:
 
     def signing(self, credentials):
         return Client(url=self.outputs["apiUrl"], region=REGION, credentials=credentials)
+
+    # --- who operates it
+
+    def reconcile(self, **request):
+        """What the function that reconciles answers to an operator."""
+        answer = self.aws("lambda").invoke(FunctionName=f"{NAME}reconcile", Payload=json.dumps(request).encode())
+        result = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, result
+        return result
+
+    def sweep(self):
+        """Let the function sweep now, whatever comes of it."""
+        self.aws("lambda").invoke(FunctionName=f"{NAME}reconcile", Payload=json.dumps({"action": "sweep"}).encode())
+
+    def overdue(self, order_id, *, reemissions=None):
+        """Let a pending order have waited for longer than any carrier has, after so many re-emissions."""
+        since = datetime.now(UTC) - timedelta(days=30)
+        count = "" if reemissions is None else ", reemissions = :count"
+        self.aws("dynamodb").update_item(
+            TableName=self.outputs["tableName"],
+            Key={"PK": {"S": order_id}},
+            UpdateExpression=f"SET pending_since = :since{count}",
+            ConditionExpression="attribute_exists(pending_since)",
+            ExpressionAttributeValues={
+                ":since": {"S": f"{since:%Y-%m-%dT%H:%M:%S.%f}Z"},
+                **({} if reemissions is None else {":count": {"N": str(reemissions)}}),
+            },
+        )
 
     # --- what the services keep
 

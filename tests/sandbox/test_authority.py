@@ -71,7 +71,7 @@ class TestKeys:
     def test_a_function_has_the_key_that_belongs_to_its_role(self, authority, registry):
         functions = registry.of("aws:lambda/function:Function").values()
         keys = {key: authority.keys(key) for key in authority._current().functions}
-        assert len(keys) == len(functions) == 5
+        assert len(keys) == len(functions) == 6
         assert {key.identity.role_arn for key in keys.values()} == {function["role"] for function in functions}
 
 

@@ -6,6 +6,7 @@ Tests name the page of the IAM user guide that they take their expectation from.
 import json
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -774,7 +775,9 @@ class Deployed:
 
     def policies(self):
         own = [policy for policies in self.roles.values() for policy in policies]
-        return [*own, *self.trusts.values(), *self.queues.values(), *self.functions.values(), self.bus, self.api]
+        # The policy of a function consists of its permissions, so one without any has none.
+        functions = [policy for policy in self.functions.values() if policy.statements]
+        return [*own, *self.trusts.values(), *self.queues.values(), *functions, self.bus, self.api]
 
     def listed(self, sid):
         """The principals that a statement of the API's policy lists."""
@@ -819,8 +822,15 @@ def dev(programs):
 
 PIPE_ROLE, PUT_ROLE = "event-gateway-dev-orders-pipe", "event-gateway-dev-orders-api-put-events"
 API_ROLE, CONFIRM_ROLE = "event-gateway-dev-orders-api", "event-gateway-dev-carrier-acme-confirm"
+RECONCILE_ROLE, SCHEDULE_ROLE = "event-gateway-dev-reconcile", "event-gateway-dev-reconcile-schedule"
 ORDERS = arn("dynamodb", "table/event-gateway-dev-orders")
+PLACED = {"events:source": ["dynamodb.orders"], "events:detail-type": ["dynamodb-orders-stream"]}
 CONFIRMATION = {"events:source": ["carrier"], "events:detail-type": ["carrier.order_shipped"]}
+SCHEDULER = Service(
+    name="scheduler.amazonaws.com",
+    source_arn=arn("scheduler", "schedule-group/event-gateway-dev-reconcile"),
+    source_account=ACCOUNT,
+)
 ADMINISTRATORS = iam.identity_policy("AdministratorAccess", document(ADMINISTRATOR))
 
 
@@ -843,13 +853,28 @@ def test_the_pipe_reads_its_stream_and_nothing_else(dev):
 
 
 @pytest.mark.parametrize(
-    ("action", "who"), [("PutItem", API_ROLE), ("GetItem", API_ROLE), ("UpdateItem", CONFIRM_ROLE)]
+    ("action", "who"),
+    [
+        ("PutItem", {API_ROLE}),
+        ("GetItem", {API_ROLE}),
+        ("UpdateItem", {CONFIRM_ROLE, RECONCILE_ROLE}),
+        ("Query", set()),
+        ("Scan", set()),
+        ("DeleteItem", set()),
+    ],
 )
 def test_a_function_does_one_thing_to_orders(dev, action, who):
     allowed = {role for role in dev.roles if dev.may(role, f"dynamodb:{action}", ORDERS).allowed}
 
-    assert allowed == {who}
-    assert not dev.may(who, f"dynamodb:{action}", f"{ORDERS}-2").allowed
+    assert allowed == who
+    assert not [role for role in who if dev.may(role, f"dynamodb:{action}", f"{ORDERS}-2").allowed]
+
+
+def test_reconcile_alone_lists_orders_and_only_pending_ones(dev):
+    index = f"{ORDERS}/index/pending"
+    assert {role for role in dev.roles if dev.may(role, "dynamodb:Query", index).allowed} == {RECONCILE_ROLE}
+    assert not dev.may(RECONCILE_ROLE, "dynamodb:Scan", index).allowed
+    assert not dev.may(RECONCILE_ROLE, "dynamodb:Query", f"{ORDERS}/index/another").allowed
 
 
 @pytest.mark.parametrize(
@@ -872,7 +897,7 @@ def test_the_api_puts_confirmations_and_nothing_else(dev, context, allowed):
 
 
 def test_the_pipe_puts_events_whether_or_not_they_carry_keys(dev):
-    for context in ({}, {"events:source": ["dynamodb.orders"], "events:detail-type": ["dynamodb-orders-stream"]}):
+    for context in ({}, PLACED):
         assert dev.put_events(PIPE_ROLE, context).allowed
 
 
@@ -880,6 +905,13 @@ def test_nobody_else_puts_events(deployed):
     publishers = {role for role in deployed.roles if deployed.put_events(role, CONFIRMATION).allowed}
 
     assert {role.rpartition("orders-")[2] for role in publishers} == {"pipe", "api-put-events"}
+
+
+def test_reconcile_puts_new_orders_and_nothing_else(dev):
+    assert dev.put_events(RECONCILE_ROLE, PLACED).allowed
+    for context in ({}, CONFIRMATION, {**PLACED, "events:source": ["dynamodb.orders", "carrier"]}):
+        assert not dev.put_events(RECONCILE_ROLE, context).allowed
+    assert not dev.put_events(RECONCILE_ROLE, PLACED, f"{dev.bus_arn}-2").allowed
 
 
 def test_an_administrator_neither_orders_nor_confirms_nor_emits_nor_dead_letters(deployed):
@@ -994,7 +1026,13 @@ def test_a_function_is_invoked_by_its_own_caller_only(dev):
         API_ROLE: {"/v1/POST/orders", "/v1/GET/orders/7"},
         CONFIRM_ROLE: {arn("events", "rule/event-gateway-dev-orders/event-gateway-dev-carrier-acme-confirm")},
         "event-gateway-dev-carrier-acme-mock": set(),
+        # By its schedule, which has a role for it.
+        RECONCILE_ROLE: set(),
     }
+    function = arn("lambda", f"function:{RECONCILE_ROLE}")
+    invoking = {role for role in dev.roles if dev.may(role, "lambda:InvokeFunction", function).allowed}
+    assert invoking == {SCHEDULE_ROLE}
+    assert not dev.may(SCHEDULE_ROLE, "lambda:InvokeFunction", arn("lambda", f"function:{API_ROLE}")).allowed
 
 
 @pytest.mark.parametrize(
@@ -1047,6 +1085,11 @@ def test_the_mock_carrier_is_called_through_its_url(dev, action, context, allowe
         (API_ROLE, Service(name="apigateway.amazonaws.com"), False),
         (PUT_ROLE, Service(name="apigateway.amazonaws.com"), True),
         (PUT_ROLE, Service(name="lambda.amazonaws.com"), False),
+        (SCHEDULE_ROLE, SCHEDULER, True),
+        (SCHEDULE_ROLE, replace(SCHEDULER, source_arn=arn("scheduler", "schedule-group/default")), False),
+        (SCHEDULE_ROLE, replace(SCHEDULER, source_account=OTHER), False),
+        (SCHEDULE_ROLE, Service(name="scheduler.amazonaws.com"), False),
+        (RECONCILE_ROLE, SCHEDULER, False),
     ],
 )
 def test_a_service_assumes_its_own_role_only(dev, role, service, allowed):

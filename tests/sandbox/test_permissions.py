@@ -48,6 +48,14 @@ PERMISSIONS = {
         }
         for carrier in CARRIERS
     },
+    "reconcile": {
+        **_LOGS_AND_TRACES,
+        "lists-pending-orders": {"dynamodb:Query": "table/{name}orders/index/pending"},
+        "lets-orders-wait-anew": {"dynamodb:UpdateItem": "table/{name}orders"},
+        "emits-orders-again": {"events:PutEvents": "event-bus/{name}orders"},
+        "gives-orders-up": {"sqs:SendMessage": "{name}overdue"},
+    },
+    "reconcile-schedule": {"starts-sweeps": {"lambda:InvokeFunction": "function:{name}reconcile"}},
     **{f"carrier-{carrier}-mock": _LOGS_AND_TRACES for carrier in CARRIERS if carrier != SILENT},
 }
 # What nobody on the local cloud does, or what is allowed otherwise as well: by role and action, each with its reason.
@@ -120,6 +128,38 @@ class Flows:
         order_id = self.cloud.client().place()
         assert self.cloud.item(order_id)["state"] == {"S": "pending"}
         return lambda: self.cloud.item(order_id)["state"] == {"S": "shipped"}
+
+    def reconcile(self, ability):
+        """By a sweep, the schedule's next one where it is about what only that does."""
+        order_id = self.cloud.client().place(carrier=SILENT)
+        if ability == "gives-orders-up":
+            self.cloud.overdue(order_id, reemissions=3)
+            self.cloud.sweep()
+
+            def given_up():
+                self.cloud.sweep()
+                return any(order_id in json.dumps(letter) for letter, _ in self.cloud.letters("overdue"))
+
+            return given_up
+        self.cloud.overdue(order_id)
+        if ability in _LOGS_AND_TRACES:
+            return nothing
+        self.cloud.sweep()
+
+        def emitted_again():
+            if self.cloud.events(order_id)[1:]:
+                return True
+            # Where it was claimed, and the bus refused it, it waits until it is late once more.
+            self.cloud.overdue(order_id)
+            self.cloud.sweep()
+            return False
+
+        return emitted_again
+
+    def reconcile_schedule(self, _):
+        order_id = self.cloud.client().place(carrier=SILENT)
+        self.cloud.overdue(order_id)
+        return lambda: self.cloud.events(order_id)[1:]
 
     def deliver(self, carrier):
         order_id = self.cloud.client().place(carrier=carrier)
@@ -215,6 +255,11 @@ def test_no_permission_is_granted_that_nobody_uses(cloud):
         another = client.place(carrier=other)
         assert confirm(cloud, carrier, another)[0] == 202
         cloud.letters_about(f"carrier-{carrier}-failures", another)
+    order_id = client.place(carrier=SILENT)
+    cloud.overdue(order_id)
+    until(lambda: cloud.events(order_id)[1:], "a sweep emits an order again")
+    cloud.overdue(order_id, reemissions=3)
+    cloud.letters_about("overdue", order_id)
     letters = len(cloud.letters("orders-pipe-dead-letters"))
     with cloud.without("orders-pipe", "emits-orders", "events:PutEvents"), cloud.pipe(maximumRetryAttempts=0):
         client.place()
