@@ -8,10 +8,10 @@ READY := .venv/.ready
 
 STACK ?= local
 
-.PHONY: help up down preview check test engine lock setup clean
+.PHONY: help up down preview check test chaos bench bench-quick docs engine lock setup clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt requirements-dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): name a Python of 3.11 or newer with \`make PYTHON=python3.13 ...\`"; exit 1; }
@@ -41,6 +41,25 @@ check: $(READY) ## formatting, lint, types, and the workflows
 
 test: $(READY) ## every test this machine can run; says what it skipped and why
 	@$(BIN)/pytest
+
+# Another storm each time, unless SEED says which.
+SEED ?=
+ORDERS ?= 1000
+REPORT ?=
+
+chaos: $(READY) ## place 1,000 orders while everything fails, and account for each (about 10 minutes; SEED=7 ORDERS=1000)
+	@$(BIN)/python -m tests.chaos --orders $(ORDERS) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--json $(REPORT))
+
+bench: $(READY) ## measure every goal of docs/performance.md, and write it again (about 15 minutes)
+	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench report
+
+bench-quick: $(READY) ## the same with fewer rounds and smaller sizes, into build/ (2 minutes)
+	@$(BIN)/python -m bench --quick --output build/bench-quick.json
+	@$(BIN)/python -m bench report --results build/bench-quick.json --output build/performance-quick.md
+
+docs: $(READY) ## write docs/policies.md and the pack's two configurations again, from the rules
+	@$(BIN)/python -c 'from pathlib import Path; from policy.reference import write; write(Path())'
 
 engine: $(READY) ## find the Pulumi engine, or build it once per version
 	@$(BIN)/python -m engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,20 +12,53 @@ from policy.props import MISSING, UNKNOWN
 # What is there, but no document: neither a JSON object nor text that holds one.
 UNREADABLE = object()
 
+# Keys that say who asks, or for whom a service does. After "The meaning of public" in the Amazon S3 user guide, with
+# the keys for accounts and organizations of the IAM user guide.
+IDENTITY_KEYS = (
+    "aws:PrincipalAccount",
+    "aws:PrincipalArn",
+    "aws:PrincipalOrgID",
+    "aws:PrincipalOrgPaths",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "aws:SourceIp",
+    "aws:SourceOrgID",
+    "aws:SourceOrgPaths",
+    "aws:SourceOwner",
+    "aws:SourceVpc",
+    "aws:SourceVpce",
+    "aws:userid",
+)
+_POSITIVE = ("StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress")
+# Without ...IfExists and ForAllValues:, which are true of a request that lacks the key.
+_RESTRICTING = frozenset(f"{quantifier}{name}" for quantifier in ("", "ForAnyValue:") for name in _POSITIVE)
+# Prowler's test of source ARNs refuses this many wildcards.
+_MANY = 3
+_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
+
 
 def document(value: Any) -> Any:
     """The object that an input holds, as text or as it is; MISSING, UNKNOWN, or UNREADABLE.
 
     YAML is read too, as API Gateway takes OpenAPI in both.
     """
+    found = json_document(value)
+    if found is not UNREADABLE or not isinstance(value, str):
+        return found
+    parsed = _yaml(value)
+    return cast("Any", parsed) if isinstance(parsed, dict) else UNREADABLE
+
+
+def json_document(value: Any) -> Any:
+    """The same where AWS takes JSON alone: event patterns and policies."""
     if value is MISSING or value is UNKNOWN or isinstance(value, dict):
         return cast("Any", value)
     if not isinstance(value, str):
         return UNREADABLE
     try:
         parsed = json.loads(value)
-    except ValueError:
-        parsed = _yaml(value)
+    except (ValueError, RecursionError):
+        return UNREADABLE
     return cast("Any", parsed) if isinstance(parsed, dict) else UNREADABLE
 
 
@@ -34,8 +67,15 @@ def _yaml(text: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that no calendar has is a plain ValueError
         return None
+
+
+def _anything(value: Any) -> bool:
+    """Whether a condition's value says nobody in particular."""
+    if not isinstance(value, str):
+        return value is None
+    return not value.strip("*?") or value.endswith(":*") or value.count("*") >= _MANY or value in _ALL_ADDRESSES
 
 
 def items(value: Any) -> list[Any]:
@@ -71,6 +111,17 @@ class Statement:
             if operators is None or operator in operators:
                 found += [UNKNOWN] if keys is UNKNOWN else keys.get(key.lower(), [])
         return found
+
+    def restricted(self, keys: Iterable[str]) -> bool:
+        """Whether one of the keys has to be there and to be somebody in particular; what is unknown yet is."""
+        said = (self.condition(key, operators=_RESTRICTING) for key in keys)
+        return any(values and not any(_anything(value) for value in values) for values in said)
+
+    @property
+    def public(self) -> bool:
+        """Whether it allows something to everybody, or to everybody but a few. What is unknown yet allows nothing."""
+        everybody = self.not_principals or ("*", "*") in self.principals or ("AWS", "*") in self.principals
+        return self.allows is True and everybody and not self.restricted(IDENTITY_KEYS)
 
 
 def statements(policy: Mapping[str, Any]) -> Iterator[Statement]:
@@ -121,7 +172,7 @@ def _conditions(value: Any) -> Any:
     conditions: dict[str, Any] = {}
     for operator, keys in cast("dict[str, Any]", value).items() if isinstance(value, dict) else ():
         conditions[operator] = (
-            {key.lower(): items(values) for key, values in cast("dict[str, Any]", keys).items()}
+            {str(key).lower(): items(values) for key, values in cast("dict[Any, Any]", keys).items()}
             if isinstance(keys, dict)
             else UNKNOWN
         )

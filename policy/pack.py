@@ -5,14 +5,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policy.rule import Rule, StackRule
-from policy.rules import destinations
+from policy.rules import (
+    api,
+    compute,
+    data,
+    destinations,
+    identity,
+    observability,
+    pipes,
+    queues,
+    routing,
+    secrets,
+    stages,
+    wiring,
+)
 from policy.runner import RulePolicy, StackRulePolicy, WaiversPolicy
 from policy.waivers import Ledger
 
 if TYPE_CHECKING:
     from pulumi_policy import Policy
 
-RULES: tuple[Rule | StackRule, ...] = (*destinations.RULES,)
+RULES: tuple[Rule | StackRule, ...] = (
+    *api.RULES,
+    *compute.RULES,
+    *data.RULES,
+    *destinations.RULES,
+    *identity.RULES,
+    *observability.RULES,
+    *pipes.RULES,
+    *queues.RULES,
+    *routing.RULES,
+    *secrets.RULES,
+    *stages.RULES,
+    *wiring.RULES,
+)
 
 
 def policies() -> list[Policy]:

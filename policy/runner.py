@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pulumi_policy import (
@@ -144,12 +145,15 @@ def _members(resources: list[PolicyResource], settings: Settings) -> list[Member
     }
     for resource in resources:
         member = members[resource.urn]
-        member.parent = members.get(resource.parent.urn) if resource.parent else None
-        member.uses = {
-            name: [members[origin.urn] for origin in origins if origin.urn in members]
-            for name, origins in resource.property_dependencies.items()
-        }
+        member.origins = partial(_origins, resource, members)
     return list(members.values())
+
+
+def _origins(resource: PolicyResource, members: Mapping[str, Member]) -> dict[str, list[Member]]:
+    return {
+        name: [members[origin.urn] for origin in origins if origin.urn in members]
+        for name, origins in resource.property_dependencies.items()
+    }
 
 
 class WaiversPolicy(StackValidationPolicy):

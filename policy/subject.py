@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from policy.props import MISSING, UNKNOWN, Examination, Path, Where, find, plain, read, spell, steps
@@ -32,12 +33,18 @@ class Subject:
     ) -> None:
         self.type, self.settings = type_, settings
         self.urn, self.name = urn, urn.rpartition("::")[2]
+        self.stack = urn.partition("::")[0].rpartition(":")[2]
         self.protect = protect
         """Whether Pulumi refuses to delete it."""
         self.verdict = Verdict()
-        self._props = plain(props)
+        self._raw = props
         self.examined = examination is not None
         self._examination = examination or Examination()
+
+    @cached_property
+    def _props(self) -> Any:
+        # Of a stack of hundreds, a rule reads a few.
+        return plain(self._raw)
 
     def get(self, where: Where) -> Any:
         """The value at one place, MISSING, or UNKNOWN when it or anything above it is unknown."""
@@ -81,10 +88,13 @@ class Subject:
 class Member(Subject):
     """A resource among all of its stack. In a preview `props` are its inputs, in an update what AWS made of them."""
 
-    uses: Mapping[str, Sequence[Member]]
-    """Per property, the resources whose outputs it was computed from: known even where the value is not."""
-    parent: Member | None
+    origins: Callable[[], Mapping[str, Sequence[Member]]]
     _identifiers = ("arn", "name", "id", "url", "bucket")
+
+    @cached_property
+    def uses(self) -> Mapping[str, Sequence[Member]]:
+        """Per property, the resources whose outputs it was computed from: known even where the value is not."""
+        return self.origins()
 
     def refers_to(self, where: Where, other: Member) -> bool | None:
         """Whether the place names `other`: by Pulumi's record of what it was computed from, or by an equal identifier.
@@ -99,8 +109,7 @@ class Member(Subject):
             return True
         if value is UNKNOWN:
             return None if not origins else False
-        identifiers = {other.get(name) for name in self._identifiers} - {MISSING, UNKNOWN}
-        return isinstance(value, str) and value in identifiers
+        return isinstance(value, str) and any(other.get(name) == value for name in self._identifiers)
 
 
 @dataclass(frozen=True, kw_only=True)

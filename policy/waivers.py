@@ -7,10 +7,36 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+_CARRIER_CONNECTION = (
+    "event-gateway::event-gateway:components:CarrierIntegration$aws:cloudwatch/eventConnection:EventConnection::*"
+)
 _MOCK = "urn:pulumi:*::event-gateway::event-gateway:components:"
 
 # Rule -> resource -> reason, as in a configuration.
-OURS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+OURS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "connection-authorization-allowed": MappingProxyType(
+            {
+                f"urn:pulumi:{stack}::{_CARRIER_CONNECTION}": "The mock carrier, whom this stack has, knows BASIC only."
+                for stack in ("dev", "local")
+            }
+        ),
+        "function-permission-scoped": MappingProxyType(
+            {
+                f"{_MOCK}MockCarrier$aws:lambda/permission:Permission::*": (
+                    "An open URL needs these two permissions for anybody."
+                ),
+            }
+        ),
+        "function-url-authorised": MappingProxyType(
+            {
+                f"{_MOCK}MockCarrier$aws:lambda/functionUrl:FunctionUrl::*": (
+                    "An API destination cannot sign for IAM; the handler refuses whoever does not know the credential."
+                ),
+            }
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, order=True, kw_only=True)

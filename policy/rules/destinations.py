@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pulumi_policy import Severity
 
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
-from policy.rule import Control, Examined, Group, Rule, Whole
+from policy.rule import Control, Examined, Group, Rule, Texts, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +89,84 @@ CONNECTIONS = {
 }
 
 
+ENDPOINT = "invocationEndpoint"
+
+
+def endpoint_safe(destination: Subject) -> Iterator[str]:
+    """Events and credentials go to a host by its name, over TLS. The providers refuse a destination without one."""
+    endpoint = destination.judge(ENDPOINT)
+    if endpoint is UNKNOWN or endpoint is MISSING:
+        return
+    try:
+        url = urlsplit(endpoint if isinstance(endpoint, str) else "")
+        host = url.hostname or ""
+    except ValueError:  # brackets around what is no address
+        yield f"set {ENDPOINT} to a URL"
+        return
+    if url.scheme != "https":
+        yield f"begin {ENDPOINT} with https://"
+    if url.username is not None:
+        yield f"take the credentials out of {ENDPOINT}: they belong into the connection"
+    if _is_address(host) or host == "localhost" or host.endswith(".localhost"):
+        yield f"name the host in {ENDPOINT} as others know it: no certificate vouches for an address or for localhost"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+AUTHORIZATIONS = ("API_KEY", "BASIC", "OAUTH_CLIENT_CREDENTIALS")
+
+
+def authorization_allowed(connection: Subject) -> Iterator[str]:
+    """The authorization type is one that is allowed. The providers refuse a connection without a type."""
+    authorization = connection.judge("authorizationType")
+    allowed = connection.settings["allowed"]
+    if authorization is not UNKNOWN and authorization is not MISSING and authorization not in allowed:
+        yield f"set authorizationType to one that is allowed: {', '.join(allowed) or 'none'}"
+
+
+# SHA-256 of what is long enough and yet on every list, after `casefold`: from the top of the lists of leaked passwords,
+# and the placeholders of manuals.
+DENIED = tuple(
+    hashlib.sha256(text.encode()).hexdigest()
+    for text in ("passwordpassword", "changemechangeme", "1234567890123456", "correcthorsebatterystaple")
+)
+
+
+def credentials_strong(connection: Subject) -> Iterator[str]:
+    """Each credential that one authorises with is long and no well-known one.
+
+    What is known to be no secret is left to `connection-credentials-secret`.
+    """
+    shortest, denied = connection.settings["minimumLength"], frozenset(connection.settings["denied"])
+    for own in CONNECTIONS[connection.type].by_authorization.values():
+        for path, credential in connection.each(own):
+            if credential is UNKNOWN:
+                connection.deferred(path)
+                continue
+            connection.decided(path)
+            if connection.examined and not connection.secret(path):
+                continue
+            if _weak(credential, shortest, denied):
+                yield f"replace {spell(path)} by a random text of {shortest} characters or more"
+
+
+# A random text of 16 hexadecimal digits has fewer different ones once in a thousand million.
+FEWEST_DIFFERENT = 4
+
+
+def _weak(credential: Any, shortest: int, denied: frozenset[str]) -> bool:
+    if not isinstance(credential, str) or len(credential) < shortest:
+        return True
+    digest = hashlib.sha256(credential.casefold().encode(errors="surrogatepass")).hexdigest()
+    return digest in denied or len(set(credential)) < FEWEST_DIFFERENT
+
+
 def credentials_secret(connection: Subject) -> Iterator[str]:
     """Every credential is a Pulumi secret, whatever the authorization type; the type's own one is there."""
     where = CONNECTIONS[connection.type]
@@ -160,5 +241,52 @@ RULES = (
         check=credentials_secret,
         examined=Examined.REQUIRED,
         url="https://www.pulumi.com/docs/iac/concepts/secrets/",
+    ),
+    Rule(
+        name="api-destination-endpoint-safe",
+        why="What an API destination sends is read by the host that was meant, and by nobody on the way.",
+        fix="Set invocationEndpoint to an https URL of a named host, without credentials.",
+        severity=Severity.HIGH,
+        group=Group.GATEWAY,
+        frameworks=(Control(framework="CWE", reference="319"), Control(framework="CWE", reference="522")),
+        types=frozenset({"aws:cloudwatch/eventApiDestination:EventApiDestination", "aws-native:events:ApiDestination"}),
+        check=endpoint_safe,
+        url="https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateApiDestination.html",
+    ),
+    Rule(
+        name="connection-authorization-allowed",
+        why="A password that is sent with each request and seldom changed is the weakest way to authorise.",
+        fix="Let the endpoint take an API key or OAuth, and set authorizationType to it.",
+        severity=Severity.LOW,
+        group=Group.BASELINE,
+        frameworks=(Control(framework="CWE", reference="1390"),),
+        types=frozenset(CONNECTIONS),
+        check=authorization_allowed,
+        settings={
+            "allowed": Texts(
+                default=("API_KEY", "OAUTH_CLIENT_CREDENTIALS"),
+                choices=AUTHORIZATIONS,
+                why="The authorization types that a connection may have.",
+            ),
+        },
+        url="https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-target-connection-auth.html",
+    ),
+    Rule(
+        name="connection-credentials-strong",
+        why="Nobody gets at the endpoint by trying what others use.",
+        fix="Replace the credential by a long random text, for example from random.RandomPassword.",
+        severity=Severity.HIGH,
+        group=Group.GATEWAY,
+        frameworks=(Control(framework="CWE", reference="1391"), Control(framework="CWE", reference="521")),
+        types=frozenset(CONNECTIONS),
+        check=credentials_strong,
+        settings={
+            "minimumLength": Whole(default=16, minimum=1, why="How many characters a credential has at least."),
+            "denied": Texts(
+                default=DENIED, why="Credentials to refuse: the SHA-256, in hexadecimal, of each in lower case."
+            ),
+        },
+        examined=Examined.IF_POSSIBLE,
+        url="https://cheatsheetseries.owasp.org/cheatsheets/Secrets_Management_Cheat_Sheet.html",
     ),
 )

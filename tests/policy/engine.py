@@ -9,15 +9,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pulumi
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime import proto, rpc, settings
 from pulumi.runtime.proto import resource_pb2
-from pulumi_policy import EnforcementLevel
-from pulumi_policy.policy import _PolicyAnalyzerServicer
+from pulumi_policy import EnforcementLevel, StackValidationArgs, StackValidationPolicy
+from pulumi_policy.deserialize import deserialize_properties
+from pulumi_policy.policy import (
+    PolicyCustomTimeouts,
+    PolicyResource,
+    PolicyResourceOptions,
+    _PolicyAnalyzerServicer,
+)
+from pulumi_policy.proxy import unknown_checking_proxy
 
 from policy import pack
 
@@ -152,12 +159,29 @@ class Engine:
         return _outcome(self._servicer.Analyze(self._request(type_, _public(wire), name, **about), None))
 
     def analyze_stack(self, things: Iterable[Any], *, update: bool = False) -> Outcome:
-        """What the rules about the stack say once everything is registered; `update` adds what AWS made of it."""
-        return _outcome(
-            self._servicer.AnalyzeStack(
-                proto.AnalyzeStackRequest(resources=[_resource(thing, update=update) for thing in things]), None
-            )
-        )
+        """What the rules about the stack say once everything is registered; `update` adds what AWS made of it.
+
+        The servicer reads all resources anew for each policy, which is most of the time of hundreds of mutants. Here
+        they are read once; `analyze_stack_fully` is what a test compares this with.
+        """
+        resources = _resources(things, update=update)
+        outcome = Outcome()
+        for policy in self.policies:
+            if isinstance(policy, StackValidationPolicy):
+                said = partial(self._reported, outcome, policy.name)
+                policy.validate(StackValidationArgs(resources, self._servicer._get_policy_config(policy.name)), said)
+        return outcome
+
+    @staticmethod
+    def _reported(outcome: Outcome, rule: str, message: str, urn: str | None = None) -> None:
+        outcome.diagnostics.append(Diagnostic(rule, urn or "", message))
+        outcome.violations.setdefault(rule, []).append(message)
+        outcome.raw += message
+
+    def analyze_stack_fully(self, things: Iterable[Any], *, update: bool = False) -> Outcome:
+        """The same by the servicer alone."""
+        request = proto.AnalyzeStackRequest(resources=[_resource(thing, update=update) for thing in things])
+        return _outcome(self._servicer.AnalyzeStack(request, None))
 
     def verdict(self, rule: str, type_: str, name: str = "thing") -> Any:
         """What a rule decided and deferred at a resource."""
@@ -198,6 +222,28 @@ def _resource(thing: Any, *, update: bool) -> Any:
             prop: proto.AnalyzerPropertyDependencies(urns=list(urns)) for prop, urns in thing.uses.items()
         },
     )
+
+
+@lru_cache(maxsize=4096)
+def _read(thing: Any, *, update: bool) -> Any:
+    return unknown_checking_proxy(
+        deserialize_properties(json_format.MessageToDict(_resource(thing, update=update).properties))
+    )
+
+
+def _resources(things: Iterable[Any], *, update: bool) -> list[PolicyResource]:
+    """What the servicer makes of them for a policy, as far as rules use it."""
+    things = list(things)
+    found: dict[str, PolicyResource] = {}
+    for thing in things:
+        options = PolicyResourceOptions(thing.protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
+        props = _read(thing, update=update)
+        found[thing.urn] = PolicyResource(thing.type, props, thing.urn, thing.name, options, None, None, [], {})
+    for thing in things:
+        found[thing.urn].property_dependencies = {
+            prop: [found[origin] for origin in origins if origin in found] for prop, origins in thing.uses.items()
+        }
+    return list(found.values())
 
 
 def urn(type_: str, name: str) -> str:

@@ -43,29 +43,35 @@ def steps(place: str) -> list[str | int]:
 def put(inputs: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     """A copy with another value at the place; a function makes it of the old one."""
     inputs = copy.deepcopy(inputs)
+    node, last = _holder(inputs, place)
+    node[last] = value(node[last]) if callable(value) else value
+    return inputs
+
+
+def _holder(inputs: dict[str, Any], place: str) -> tuple[Any, str | int]:
+    """What holds the place, and its key or index there; a key may be a number, as that of a response is."""
     *way, last = steps(place)
     node: Any = inputs
     for step in way:
-        node = node[step]
-    node[last] = value(node[last]) if callable(value) else value
-    return inputs
+        node = node[step if isinstance(node, list) else str(step)]
+    return node, last if isinstance(node, list) else str(last)
 
 
 def drop(inputs: dict[str, Any], place: str) -> dict[str, Any]:
     """A copy without the place, which has to be there."""
     inputs = copy.deepcopy(inputs)
-    *way, last = steps(place)
-    node: Any = inputs
-    for step in way:
-        node = node[step]
+    node, last = _holder(inputs, place)
     del node[last]
     return inputs
 
 
 def places(value: Any, at: str = "") -> list[str]:
-    """Every place in the inputs, from the root down; a secret is one place."""
-    if isinstance(value, dict) and not graph.is_secret(value):
-        below = [(f"{at}.{name}".removeprefix("."), item) for name, item in value.items()]
+    """Every place in the inputs, from the root down; a secret or an archive is one place.
+
+    A name with a dot cannot be spelled: it is part of what holds it.
+    """
+    if isinstance(value, dict) and not graph.is_special(value):
+        below = [(f"{at}.{name}".removeprefix("."), item) for name, item in value.items() if "." not in name]
     elif isinstance(value, list):
         below = [(f"{at}[{index}]", item) for index, item in enumerate(value)]
     else:
@@ -193,10 +199,18 @@ class Verdicts:
 
 
 def run(
-    program: Program, *, only: list[Thing] | None = None, config: dict[str, Any] | None = None, update: bool = False
+    program: Program,
+    *,
+    only: list[Thing] | None = None,
+    engine: Engine | None = None,
+    config: dict[str, Any] | None = None,
+    update: bool = False,
 ) -> Verdicts:
-    """Every resource (or `only` these) through the rules about resources, then all through those about the stack."""
-    engine = Engine()
+    """Every resource (or `only` these) through the rules about resources, then all through those about the stack.
+
+    Without an `engine`, all of the pack.
+    """
+    engine = engine or Engine()
     if config is not None:
         engine.configure(config)
     outcomes = {

@@ -10,10 +10,12 @@ from typing import Any
 
 from policy import pack
 from policy.rule import StackRule
+from policy.runner import RulePolicy, StackRulePolicy
+from policy.waivers import Ledger
 from tests.conftest import STACKS
 from tests.policy import cases
 from tests.policy.engine import Engine, Outcome
-from tests.policy.programs import Mutant, Program, Thing, own, put
+from tests.policy.programs import Mutant, Program, Thing, own, put, run
 
 MODULES = [importlib.import_module(f"{cases.__name__}.{found.name}") for found in pkgutil.iter_modules(cases.__path__)]
 BASES: dict[str, list[Thing]] = {name: base for module in MODULES for name, base in module.BASES.items()}
@@ -56,13 +58,26 @@ def related(place: str, other: str) -> bool:
     return any(one == two or one.startswith((f"{two}.", f"{two}[")) for one, two in ((place, other), (other, place)))
 
 
+def policy_of(rule: str) -> Any:
+    """The policy that runs one rule."""
+    found = RULES[rule]
+    return StackRulePolicy(found, Ledger()) if isinstance(found, StackRule) else RulePolicy(found, Ledger())
+
+
 def alone(rule: str, program: Program, thing: Thing, place: str, value: Any) -> Outcome:
     """What one rule says once another value is at a place of a resource of the program."""
     changed = dataclasses.replace(thing, inputs=put(thing.inputs, place, value))
-    engine = Engine([policy for policy in pack.policies() if policy.name == rule])
+    engine = Engine([policy_of(rule)])
     if isinstance(RULES[rule], StackRule):
         return engine.analyze_stack([changed if other is thing else other for other in program.things])
     return engine.register(changed.type, changed.inputs, changed.name, urn=changed.urn, protect=changed.protect)
+
+
+def said(rule: str, *things: Thing, config: dict[str, Any] | None = None, update: bool = False) -> list[str]:
+    """What one rule says to these resources, as all there are."""
+    engine = Engine([policy_of(rule)])
+    verdicts = run(Program(list(things)), engine=engine, config=config and {rule: config}, update=update)
+    return sorted(message for found in verdicts.violations.values() for message in found.get(rule, []))
 
 
 @functools.cache

@@ -65,6 +65,10 @@ def test_an_unknown_anywhere_is_no_violation_and_no_error(rule: str, type_: str)
 
 def test_each_rule_decides_something_on_our_own_stacks_at_the_first_preview():
     decided: Counter[str] = Counter()
+    types: set[str] = set()
     for stack in STACKS:
-        decided.update(run(Program(list(own(stack, preview=True)))).decided)
-    assert [rule.name for rule in pack.RULES if not decided[rule.name]] == []
+        things = list(own(stack, preview=True))
+        types |= {thing.type for thing in things}
+        decided.update(run(Program(things)).decided)
+    # A rule may be about types alone that we have none of; its own cases show that it decides.
+    assert [rule.name for rule in pack.RULES if rule.types & types and not decided[rule.name]] == []

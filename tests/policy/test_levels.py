@@ -25,7 +25,7 @@ from tests.policy.engine import ADVISORY, MANDATORY, Engine, serialised
 from tests.policy.programs import put
 
 FAST = {"invocationRateLimitPerSecond": 301}
-LITERAL = {"authorizationType": "BASIC", "authParameters": {"basic": {"username": "u", "password": CANARY}}}
+LITERAL = {"authorizationType": "API_KEY", "authParameters": {"apiKey": {"key": "x-api-key", "value": CANARY}}}
 UNTOLD = (
     "choose another limit than 300, or run api-destination-rate-limit at level 'remediate': "
     "only there it shows whether the program chose this limit or the provider"
@@ -72,7 +72,7 @@ def test_a_level_at_which_secrets_cannot_be_seen_stops_the_engine(type_: str, co
 
 def test_a_level_at_which_secrets_cannot_be_seen_leaves_other_resources_alone():
     engine = Engine().configure({"all": "advisory"})
-    assert engine.register("aws:sqs/queue:Queue", {"name": "q"}).violations == {}
+    assert engine.register("random:index/randomId:RandomId", {"name": "q"}).violations == {}
 
 
 def test_only_disabling_the_rule_lets_a_plaintext_credential_pass():
@@ -195,7 +195,8 @@ def test_a_setting_of_a_rule_that_has_none_is_refused_by_name():
 def test_the_defaults_that_the_engine_fills_in_are_those_of_the_rule():
     for rule in pack.RULES:
         for name, setting in rule.settings.items():
-            assert RulePolicy(rule, Ledger()).config_schema.properties[name]["default"] == setting.default
+            filled_in = RulePolicy(rule, Ledger()).config_schema.properties[name]["default"]
+            assert setting.read(filled_in) == setting.default
             assert setting.refusal(setting.default) is None
 
 
@@ -222,5 +223,5 @@ def test_what_a_rule_tells_about_itself_is_complete():
 def test_policies_of_two_runs_share_nothing():
     first, second = Engine(), Engine()
     first.register(CLASSIC_DESTINATION, put(GOOD[RATE][CLASSIC_DESTINATION], "invocationRateLimitPerSecond", 5))
-    assert first.policies[0].report
-    assert not second.policies[0].report
+    assert any(policy.report for policy in first.rules)
+    assert not any(policy.report for policy in second.rules)

@@ -22,7 +22,7 @@ def test_a_canary_at_every_place_is_in_no_message_no_log_and_no_output(
     caplog.set_level(logging.DEBUG)
     program, thing = examples()[rule, type_]
     for place in places(thing.inputs):
-        for value in (CANARY, Secret(CANARY), [CANARY], {CANARY: CANARY}):
+        for value in (CANARY, Secret(CANARY), [CANARY], {"of": CANARY}):
             assert CANARY not in alone(rule, program, thing, place, value).raw, place
     assert CANARY not in caplog.text
     assert CANARY not in "".join(capfd.readouterr())

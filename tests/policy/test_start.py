@@ -142,7 +142,7 @@ def started(run: Path, environment: dict[str, str] | None = None) -> Iterator[an
 def _refuses_a_literal(stub: analyzer_pb2_grpc.AnalyzerStub) -> bool:
     inputs = struct_pb2.Struct()
     json_format.ParseDict(
-        {"authorizationType": "BASIC", "authParameters": {"basic": {"username": "u", "password": CANARY}}}, inputs
+        {"authorizationType": "API_KEY", "authParameters": {"apiKey": {"key": "x-api-key", "value": CANARY}}}, inputs
     )
     request = proto.AnalyzeRequest(type=CLASSIC_CONNECTION, urn="urn:pulumi:s::p::t::n", name="n", properties=inputs)
     assert not stub.Remediate(request).remediations

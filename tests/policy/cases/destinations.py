@@ -18,6 +18,9 @@ NATIVE_CONNECTION = "aws-native:events:Connection"
 
 RATE = "api-destination-rate-limit"
 SECRET = "connection-credentials-secret"
+ENDPOINT = "api-destination-endpoint-safe"
+AUTHORIZATION = "connection-authorization-allowed"
+STRONG = "connection-credentials-strong"
 
 RATE_LIMIT = "invocationRateLimitPerSecond"
 
@@ -49,7 +52,7 @@ GOOD: dict[str, dict[str, dict[str, Any]]] = {
     SECRET: {
         CLASSIC_CONNECTION: {
             "name": "carrier",
-            "authorizationType": "BASIC",
+            "authorizationType": "API_KEY",
             "authParameters": {
                 "basic": {"username": "gateway", "password": Secret(CANARY)},
                 "apiKey": {"key": "x-api-key", "value": Secret(CANARY)},
@@ -64,7 +67,7 @@ GOOD: dict[str, dict[str, dict[str, Any]]] = {
         },
         NATIVE_CONNECTION: {
             "name": "carrier",
-            "authorizationType": "BASIC",
+            "authorizationType": "API_KEY",
             "authParameters": {
                 "basicAuthParameters": {"username": "gateway", "password": Secret(CANARY)},
                 "apiKeyAuthParameters": {"apiKeyName": "x-api-key", "apiKeyValue": Secret(CANARY)},
@@ -172,6 +175,8 @@ def _credentials() -> list[Wrong]:
                     )
                 )
         for authorization, place in CREDENTIALS[type_].items():
+            if authorization == "BASIC":  # which another rule refuses as well
+                continue
             mutants.append(
                 Wrong(
                     SECRET,
@@ -196,21 +201,90 @@ def _credentials() -> list[Wrong]:
     return mutants
 
 
-WRONG = [*_rates(), *_credentials()]
+def _endpoints() -> list[Wrong]:
+    insecure = "begin invocationEndpoint with https://"
+    userinfo = "take the credentials out of invocationEndpoint: they belong into the connection"
+    named = (
+        "name the host in invocationEndpoint as others know it: no certificate vouches for an address or for localhost"
+    )
+    endpoints: dict[str, tuple[Any, str]] = {
+        "plain HTTP": ("http://carrier.example/orders", insecure),
+        "no scheme": ("carrier.example/orders", insecure),
+        "no text": (7, insecure),
+        "a user": ("https://gateway@carrier.example/orders", userinfo),
+        "a user and a password": (f"https://gateway:{CANARY}@carrier.example/orders", userinfo),
+        "an address": ("https://192.0.2.7/orders", named),
+        "an address of IPv6": ("https://[2001:db8::7]:8443/orders", named),
+        "this very machine": ("https://localhost:8443/orders", named),
+        "this very machine by another name": ("https://carrier.LocalHost/orders", named),
+        "no URL": ("https://[carrier.example/orders", "set invocationEndpoint to a URL"),
+    }
+    return [
+        Wrong(ENDPOINT, claim, type_, put(good, "invocationEndpoint", endpoint), message)
+        for type_, good in GOOD[RATE].items()
+        for claim, (endpoint, message) in endpoints.items()
+    ]
+
+
+def _authorizations() -> list[Wrong]:
+    message = "set authorizationType to one that is allowed: API_KEY, OAUTH_CLIENT_CREDENTIALS"
+    return [
+        Wrong(AUTHORIZATION, f"{authorization!r}", type_, put(good, "authorizationType", authorization), message)
+        for type_, good in GOOD[SECRET].items()
+        for authorization in ("BASIC", "basic", 7, ["API_KEY"])
+    ]
+
+
+WEAK: dict[str, Any] = {
+    "15 characters": "k7Qw2ZpX9mL4vB8",
+    "nothing": "",
+    "a well-known text": "passwordpassword",
+    "a well-known text in capitals": "CHANGEMECHANGEME",
+    "three characters over and over": "abcabcabcabcabcabc",
+    "a number": 1234567890123456,
+}
+
+
+def weak(place: str) -> str:
+    """What the rule says of a credential that can be guessed."""
+    return f"replace {place} by a random text of 16 characters or more"
+
+
+def _weak_credentials() -> list[Wrong]:
+    return [
+        Wrong(STRONG, f"{claim} at {place}", type_, put(good, place, Secret(value)), weak(place))
+        for type_, good in GOOD[SECRET].items()
+        for place in CREDENTIALS[type_].values()
+        for claim, value in WEAK.items()
+    ]
+
+
+WRONG = [*_rates(), *_credentials(), *_endpoints(), *_authorizations(), *_weak_credentials()]
 
 BASES = {
-    f"{rule} of {type_}": [Thing(type=type_, name="thing", inputs=good)]
-    for rule, goods in GOOD.items()
-    for type_, good in goods.items()
+    type_: [Thing(type=type_, name="thing", inputs=good)] for goods in GOOD.values() for type_, good in goods.items()
 }
 MUTANTS = [
     Mutant(
         rule=wrong.rule,
         claim=wrong.claim,
-        base=f"{wrong.rule} of {wrong.type}",
+        base=wrong.type,
         change=partial(Program.replace, type_=wrong.type, name="thing", inputs=wrong.inputs),
         message=wrong.message,
         hinges=wrong.hinges,
     )
     for wrong in WRONG
 ]
+_BASIC = {
+    "name": "carrier",
+    "authorizationType": "BASIC",
+    "authParameters": {"basic": {"username": "gateway", "password": Secret(CANARY)}},
+}
+MUTANTS.append(
+    Mutant(
+        rule=AUTHORIZATION,
+        claim="BASIC for a carrier that is no mock",
+        change=partial(Program.replace, type_=CLASSIC_CONNECTION, name="globex-orders", inputs=_BASIC),
+        message="set authorizationType to one that is allowed: API_KEY, OAUTH_CLIENT_CREDENTIALS",
+    )
+)

@@ -1,0 +1,324 @@
+"""REST APIs as rules read them: the OpenAPI body of an API, or the same things as single resources.
+
+Swagger 2.0 and OpenAPI 3 are read, as JSON or YAML, with `$ref`s followed. A place is UNKNOWN or MISSING as everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from policy.documents import document
+from policy.mapping_templates import reads_body
+from policy.props import MISSING, UNKNOWN, Path, spell, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from policy.subject import Subject
+
+_VERBS = ("get", "put", "post", "delete", "options", "head", "patch")
+_ANY = "x-amazon-apigateway-any-method"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "ANY"})
+# arn:<partition>:apigateway:<region>:<service, maybe behind a subdomain>:<action/which or path/where>
+_URI = re.compile(r"arn:[^:]*:apigateway:[^:]*:(?:[^:]*\.)?([^:.]+):(?:action/([A-Za-z]+).*|path/.*)", re.DOTALL)
+_TARGET = "integration.request.header.X-Amz-Target"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value in a document and the path that messages name: where it stands, behind the `$ref` that led to it."""
+
+    path: Path
+    value: Any
+    root: Node | None = None
+    """What `$ref`s of the document point into; the node itself when it is None."""
+
+    def __str__(self) -> str:
+        return spell(self.path)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether only the update tells what is here."""
+        return self.value is UNKNOWN
+
+    @property
+    def missing(self) -> bool:
+        return self.value is MISSING
+
+    @property
+    def word(self) -> str:
+        """The text in capitals, as API Gateway takes its words in either; "" of anything that is no text."""
+        return self.value.upper() if isinstance(self.value, str) else ""
+
+    def at(self, *keys: str | int) -> Node:
+        """The place below, MISSING if there is none."""
+        node = self
+        for key in keys:
+            node = _followed(_below(node, key))
+        return node
+
+    def members(self) -> list[tuple[str | int, Node]]:
+        """What an object or a list holds; nothing of anything else."""
+        if isinstance(self.value, dict):
+            return [(str(key), self.at(str(key))) for key in cast("dict[Any, Any]", self.value)]
+        if isinstance(self.value, list):
+            return [(index, self.at(index)) for index in range(len(cast("list[Any]", self.value)))]
+        return []
+
+
+def _below(node: Node, key: str | int) -> Node:
+    value = node.value
+    if isinstance(value, dict):
+        # YAML reads a status as a number.
+        members = {str(name): member for name, member in cast("dict[Any, Any]", value).items()}
+        value = members.get(str(key), MISSING)
+    elif isinstance(value, list) and isinstance(key, int):
+        value = cast("list[Any]", value)[key]
+    elif value is not UNKNOWN:
+        value = MISSING
+    return Node((*node.path, key), MISSING if value is None else value, node.root or node)
+
+
+def _followed(node: Node) -> Node:
+    met = set[str]()
+    while isinstance(node.value, dict):
+        reference = cast("dict[Any, Any]", node.value).get("$ref", MISSING)
+        if isinstance(reference, str) and reference in met:
+            return Node(node.path, MISSING, node.root)
+        if not isinstance(reference, str) and reference is not UNKNOWN:
+            break
+        if reference is UNKNOWN or not reference.startswith("#/"):  # a model of API Gateway's, by its address
+            return Node(node.path, UNKNOWN, node.root)
+        met.add(reference)
+        node = node.root or node
+        for step in reference.removeprefix("#/").split("/"):
+            node = _below(node, step.replace("~1", "/").replace("~0", "~"))
+    return node
+
+
+def body(api: Subject) -> Node:
+    """The OpenAPI document of an API: an object, MISSING, UNKNOWN or `documents.UNREADABLE`."""
+    return Node(("body",), document(api.get("body")))
+
+
+def resource(subject: Subject) -> Node:
+    """The inputs of a resource as a document."""
+    return Node((), subject.get(()))
+
+
+def status(node: Node) -> str:
+    """An HTTP status that is written as text or as a number."""
+    number = whole(node.value)
+    return node.word if number is None else str(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """An integration response. Without a pattern it answers whatever no pattern matches."""
+
+    node: Node
+    pattern: Node
+
+    @property
+    def is_default(self) -> bool:
+        return self.pattern.missing or self.pattern.value == ""
+
+    @property
+    def status(self) -> Node:
+        return self.node.at("statusCode")
+
+    @property
+    def templates(self) -> Node:
+        return self.node.at("responseTemplates")
+
+    def answers(self, backend: str) -> bool:
+        """Whether its pattern matches this status of the backend; a pattern that cannot be read matches nothing."""
+        try:
+            return isinstance(self.pattern.value, str) and bool(re.fullmatch(self.pattern.value, backend))
+        except re.error:
+            return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integration:
+    """What a method does with a request."""
+
+    node: Node
+
+    @property
+    def _service(self) -> tuple[str, str]:
+        """The AWS service and the action that is called there, as the URI says; "" where it says none."""
+        uri = self.node.at("uri").value
+        found = _URI.fullmatch(uri) if isinstance(uri, str) else None
+        return (found[1], found[2] or "") if found else ("", "")
+
+    @property
+    def target(self) -> Node:
+        """What the X-Amz-Target header is mapped from; names of parameters differ in case."""
+        parameters = self.node.at("requestParameters")
+        for name, mapped in parameters.members():
+            if str(name).casefold() == _TARGET.casefold():
+                return mapped
+        return Node((*parameters.path, _TARGET), UNKNOWN if parameters.unknown else MISSING)
+
+    @property
+    def puts_events(self) -> bool:
+        """Whether it calls PutEvents itself: by its URI, its target, or while the URI is unknown by its template."""
+        if not self._calls_aws:
+            return False
+        if self.node.at("uri").unknown:
+            texts = [template.value for _, template in self.templates.members() if isinstance(template.value, str)]
+            return any("Entries" in text and "DetailType" in text for text in texts)
+        service, action = self._service
+        return service == "events" and (action == "PutEvents" or self._targets_events or self.caller_targets)
+
+    @property
+    def direct(self) -> bool | Any:
+        """Whether it calls an AWS service other than Lambda with a request that it makes itself; maybe UNKNOWN.
+
+        A path of S3 takes the body as the object: there is no request to make.
+        """
+        if not self._calls_aws:
+            return False
+        if self.puts_events:
+            return True
+        if self.node.at("type").unknown or self.node.at("uri").unknown:
+            return UNKNOWN
+        return self._service[0] not in {"", "lambda", "s3"}
+
+    @property
+    def _calls_aws(self) -> bool:
+        kind = self.node.at("type")
+        return kind.unknown or kind.word == "AWS"
+
+    @property
+    def _targets_events(self) -> bool:
+        return self.target.unknown or self.target.value == "'AWSEvents.PutEvents'"
+
+    @property
+    def caller_targets(self) -> bool:
+        """Whether the request says which action is called."""
+        return self.target.word.startswith("METHOD.REQUEST.")
+
+    @property
+    def templates(self) -> Node:
+        """Content type -> mapping template of the request."""
+        return self.node.at("requestTemplates")
+
+    def reads_body(self, verb: str) -> bool | Any:
+        """Whether something of the body reaches the service; maybe UNKNOWN. Without a template the body itself does."""
+        if self.templates.unknown:
+            return UNKNOWN
+        templates = [template.value for _, template in self.templates.members()]
+        if any(isinstance(template, str) and reads_body(template) for template in templates):
+            return True
+        if UNKNOWN in templates:
+            return UNKNOWN
+        return not templates and verb in _WITH_BODY
+
+    @property
+    def responses(self) -> list[Response]:
+        """The integration responses that are said at the integration itself; none when they are unknown."""
+        listed = self.node.at("integrationResponses")  # aws-native
+        if not listed.missing:
+            return [Response(node=node, pattern=node.at("selectionPattern")) for _, node in listed.members()]
+        return [
+            Response(node=node, pattern=Node(node.path, MISSING if key == "default" else key))
+            for key, node in self.node.at("responses").members()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A method of an API in its OpenAPI body, or as a resource whose integration is a part of it."""
+
+    node: Node
+    verb: str
+    """In capitals; ANY for all, "" when only the update tells."""
+    document: Node
+
+    @property
+    def integration(self) -> Integration:
+        """What it does; of no type when it is said elsewhere."""
+        inside = self.node.at("integration")  # aws-native
+        return Integration(node=inside if not inside.missing else self.node.at("x-amazon-apigateway-integration"))
+
+    @property
+    def authorizations(self) -> set[Any]:
+        """What a caller is asked for, in the words of a method's authorization, with API_KEY; UNKNOWN among them if any
+        is. API Gateway takes no account of `security` at the root of the document.
+        """
+        extension = self.node.at("x-amazon-apigateway-auth", "type")
+        if not extension.missing:
+            return {UNKNOWN if extension.unknown else extension.word}
+        security = self.node.at("security")
+        if security.unknown:
+            return {UNKNOWN}
+        found: set[Any] = set()
+        for _, requirement in security.members():
+            if requirement.unknown:
+                found.add(UNKNOWN)
+            elif not requirement.members():
+                return {"NONE"}  # OpenAPI's way to let in whoever shows nothing
+            found |= {self._authorization(name) for name, _ in requirement.members()}
+        return found or {"NONE"}
+
+    def _authorization(self, scheme: str | int) -> Any:
+        described = self.document.at("components", "securitySchemes", scheme)
+        if described.missing:
+            described = self.document.at("securityDefinitions", scheme)
+        kind, authorizer = described.at("x-amazon-apigateway-authtype"), described.at("x-amazon-apigateway-authorizer")
+        if kind.word == "AWSSIGV4":
+            return "AWS_IAM"
+        if authorizer.members():
+            return "COGNITO_USER_POOLS" if authorizer.at("type").word == "COGNITO_USER_POOLS" else "CUSTOM"
+        if kind.unknown or authorizer.unknown:
+            return UNKNOWN
+        return "API_KEY" if described.at("type").word == "APIKEY" else "NONE"
+
+    @property
+    def validator(self) -> Node:
+        """The request validator that applies, defined in the document; MISSING when none is named or defined."""
+        named = self.node.at("x-amazon-apigateway-request-validator")
+        if named.missing:
+            named = self.document.at("x-amazon-apigateway-request-validator")
+        if isinstance(named.value, str):
+            return self.document.at("x-amazon-apigateway-request-validators", named.value)
+        return Node(named.path, UNKNOWN if named.unknown else MISSING)
+
+    @property
+    def models(self) -> dict[str, Node] | Any:
+        """Content type -> schema of the request body; UNKNOWN when only the update tells."""
+        contents = self.node.at("requestBody", "content")
+        if contents.unknown or self.node.at("parameters").unknown:
+            return UNKNOWN
+        models = {str(kind): content.at("schema") for kind, content in contents.members()}
+        for _, parameter in self.node.at("parameters").members():
+            if parameter.unknown or parameter.at("in").unknown:
+                return UNKNOWN
+            if parameter.at("in").word == "BODY":
+                models |= dict.fromkeys(self._consumed, parameter.at("schema"))
+        return {kind: schema for kind, schema in models.items() if not schema.missing}
+
+    @property
+    def _consumed(self) -> list[str]:
+        own = self.node.at("consumes")
+        listed = self.document.at("consumes") if own.missing else own
+        return [str(kind.value) for _, kind in listed.members()] or ["application/json"]
+
+
+def operations(api: Node) -> Iterator[Operation]:
+    """Every method of an OpenAPI document, OPTIONS too. One whose node is unknown stands for all that may be there."""
+    paths = api.at("paths")
+    if paths.unknown:
+        yield Operation(node=paths, verb="", document=api)
+    for _, path in paths.members():
+        if path.unknown:
+            yield Operation(node=path, verb="", document=api)
+            continue
+        for name in (*_VERBS, _ANY):
+            operation = path.at(name)
+            if not operation.missing:
+                yield Operation(node=operation, verb="ANY" if name == _ANY else name.upper(), document=api)

@@ -1,0 +1,200 @@
+"""IAM rules: what they accept, what can be configured, and what they read without an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+
+from policy import pack
+from policy.rules import identity
+from tests.policy.cases.identity import (
+    ACCOUNT,
+    ACTIONS,
+    AWS_MANAGED,
+    BUS,
+    BUSES,
+    DEPUTY,
+    MANAGED,
+    ORDERS,
+    PUBLIC,
+    RESOURCES,
+    ROLE,
+    ROLE_POLICY,
+    TYPES,
+    good,
+)
+from tests.policy.engine import NOT_YET, Engine, Outcome
+from tests.policy.programs import places, put
+
+RULES = {ACTIONS, RESOURCES, BUSES, MANAGED, PUBLIC, DEPUTY}
+NATIVE_ROLE = "aws-native:iam:Role"
+
+
+def granted(rules: dict[str, Any] | None = None, /, **statement: Any) -> dict[str, list[str]]:
+    """What is said of a role's policy with one statement."""
+    policy = json.dumps({"Statement": {"Effect": "Allow", **statement}})
+    return _said(Engine().configure(rules or {}).register(ROLE_POLICY, {"role": "orders", "policy": policy}))
+
+
+def trusted(rules: dict[str, Any] | None = None, /, **statement: Any) -> dict[str, list[str]]:
+    """The same of a role with such a trust."""
+    policy = json.dumps({"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", **statement}]})
+    return _said(Engine().configure(rules or {}).register(ROLE, {"assumeRolePolicy": policy}))
+
+
+def _said(outcome: Outcome) -> dict[str, list[str]]:
+    return {rule: messages for rule, messages in outcome.violations.items() if rule in RULES}
+
+
+def test_the_actions_without_a_resource_are_those_of_the_service_authorization_reference():
+    reference: dict[str, Any] = load_resource(AdditionalSpecs, "Policies.json")
+    assert reference["dynamodb"]["Actions"]["getitem"]["Resources"]
+    known = {
+        action
+        for action in identity.WITHOUT_RESOURCE
+        if reference[action.partition(":")[0]]["Actions"][action.partition(":")[2].lower()].get("Resources")
+    }
+    # Its data sets are optional: the CloudWatch user guide grants it on "*", under a condition on the namespace.
+    assert known == {"cloudwatch:PutMetricData"}
+
+
+@pytest.mark.parametrize("action", ["dynamodb:Get*", "s3:*Object", "*:GetItem", "dynamodb:", "dynamodb:?"])
+def test_a_wildcard_within_a_name_is_no_whole_service(action: str):
+    assert granted(Action=action, Resource=ORDERS) == {}
+
+
+@pytest.mark.parametrize("action", ["*", "*:*", "dynamodb:**", "iam:?*"])
+def test_a_wildcard_for_all_names_is(action: str):
+    assert granted(Action=[action], Resource=ORDERS).keys() == {ACTIONS}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        f"arn:aws:logs:eu-west-1:{ACCOUNT}:*",
+        "arn:aws:s3:::orders/*",
+        "arn:aws:dynamodb:*:*:table/orders",
+        "arn:aws:logs:*:*:log-group:/aws/lambda/orders:*",
+        "",
+    ],
+)
+def test_a_resource_that_says_something_is_named(resource: str):
+    assert granted(Action="dynamodb:GetItem", Resource=resource) == {}
+
+
+@pytest.mark.parametrize("resource", ["*", "**", "arn:*", "arn:aws:*", "arn:aws:s3:::*", "arn:aws-cn:s3:::*/*"])
+def test_one_that_says_nothing_is_not(resource: str):
+    assert granted(Action="s3:GetObject", Resource=[ORDERS, resource]).keys() == {RESOURCES}
+
+
+def test_actions_without_a_resource_are_free_however_they_are_spelt():
+    assert granted(Action=["XRay:putTraceSegments"], Resource="*") == {}
+    assert granted(Action=["xray:PutTraceSegments", "s3:GetObject"], Resource="*").keys() == {RESOURCES}
+
+
+def test_the_actions_without_a_resource_can_be_configured():
+    config = {RESOURCES: {"actionsWithoutResource": ["polly:DescribeVoices"]}}
+    assert granted(config, Action="polly:DescribeVoices", Resource="*") == {}
+    assert granted(Action="polly:DescribeVoices", Resource="*").keys() == {RESOURCES}
+    assert granted(config, Action="xray:PutTraceSegments", Resource="*").keys() == {RESOURCES}
+
+
+def test_roles_that_are_named_may_be_passed():
+    assert granted(Action="iam:PassRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/orders-*") == {}
+    assert granted(Action="iam:GetRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/*") == {}
+
+
+def test_events_may_be_put_on_a_bus_that_is_named_in_part():
+    assert granted(Action="events:PutEvents", Resource=BUS.replace("orders", "orders-*")) == {}
+    assert granted(Action="events:DescribeEventBus", Resource=BUS.replace("orders", "*")) == {}
+
+
+def test_who_may_do_all_of_a_service_is_not_told_of_buses():
+    assert granted(Action="events:*", Resource="*").keys() == {ACTIONS, RESOURCES}
+
+
+@pytest.mark.parametrize("arn", [AWS_MANAGED, AWS_MANAGED.replace("arn:aws:", "arn:aws-us-gov:")])
+def test_a_managed_policy_can_be_allowed(arn: str):
+    inputs = {"role": "orders", "policyArn": arn}
+    attachment = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    assert MANAGED in Engine().register(attachment, inputs).violations
+    allowing = Engine().configure({MANAGED: {"allowed": [arn]}})
+    assert allowing.register(attachment, inputs).violations == {}
+
+
+@pytest.mark.parametrize("arn", [f"arn:aws:iam::{ACCOUNT}:policy/AdministratorAccess", NOT_YET, 7, ["x"], {}])
+def test_any_other_policy_may_be_attached(arn: Any):
+    inputs = {"role": "orders", "policyArn": arn}
+    assert Engine().register("aws:iam/rolePolicyAttachment:RolePolicyAttachment", inputs).violations == {}
+
+
+def test_each_of_several_policies_is_told_by_its_place():
+    inputs = {"managedPolicyArns": [AWS_MANAGED, NOT_YET, AWS_MANAGED], "inlinePolicies": []}
+    assert Engine().register(ROLE, inputs).violations[MANAGED] == [
+        f"replace the AWS managed policy at managedPolicyArns[{index}] by one that names actions and resources"
+        for index in (0, 2)
+    ]
+
+
+@pytest.mark.parametrize("service", ["lambda.amazonaws.com", "apigateway.amazonaws.com", "ec2.amazonaws.com"])
+def test_a_service_that_states_no_source_is_trusted_without_a_condition(service: str):
+    assert trusted(Principal={"Service": service}) == {}
+
+
+@pytest.mark.parametrize("service", ["events.amazonaws.com", "pipes.amazonaws.com", "scheduler.amazonaws.com"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+        {"StringEquals": {"AWS:SourceOrgID": "o-a1b2c3d4e5"}},
+        {"ArnLike": {"aws:SourceArn": f"arn:aws:pipes:eu-west-1:{ACCOUNT}:pipe/orders-*"}},
+        {
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+            "ArnLike": {"aws:SourceArn": "arn:aws:pipes:*:*:*"},
+        },
+    ],
+)
+def test_a_service_that_acts_for_this_account_is_trusted(service: str, condition: dict[str, Any]):
+    assert trusted(Principal={"Service": [service]}, Condition=condition) == {}
+
+
+def test_the_services_can_be_configured():
+    config = {DEPUTY: {"services": ["states.amazonaws.com"]}}
+    assert trusted(config, Principal={"Service": "states.amazonaws.com"}).keys() == {DEPUTY}
+    assert trusted(config, Principal={"Service": "pipes.amazonaws.com"}) == {}
+    assert trusted(Principal={"Service": "states.amazonaws.com"}) == {}
+
+
+def test_a_role_of_another_account_or_of_a_provider_is_no_service():
+    assert trusted(Principal={"AWS": "pipes.amazonaws.com"}) == {}
+    assert trusted(Principal={"Federated": "cognito-identity.amazonaws.com"}) == {}
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_resource_that_grants_nothing_is_decided(type_: str):
+    engine = Engine()
+    assert engine.register(type_, {"name": "thing"}).violations == {}
+    about = [policy for policy in engine.rules if type_ in policy.rule.types and policy.name in RULES]
+    assert about
+    assert all(verdict.decided for policy in about for verdict in policy.report.values())
+
+
+@pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], [{"Action": 7}], {"Statement": "x"}])
+@pytest.mark.parametrize("type_", TYPES)
+def test_inputs_of_another_shape_are_read_without_an_error(type_: str, shape: Any):
+    engine = Engine([policy for policy in pack.policies() if policy.name in RULES])
+    for place in places(good(type_)):
+        engine.register(type_, put(good(type_), place, shape))
+
+
+def test_a_document_that_is_not_known_yet_is_left_to_the_update():
+    engine = Engine()
+    outcome = engine.register(ROLE, {"assumeRolePolicy": NOT_YET, "inlinePolicies": [{"policy": NOT_YET}]})
+    assert outcome.violations == {}
+    assert engine.verdict(PUBLIC, ROLE).deferred == {"assumeRolePolicy"}
+    assert engine.verdict(ACTIONS, ROLE).deferred == {"inlinePolicies[0].policy"}
+    assert {PUBLIC, DEPUTY, ACTIONS, RESOURCES, BUSES} <= set(outcome.not_applicable)

@@ -1,0 +1,167 @@
+"""Pipes: which of them are judged, by what of them is known, and what may be configured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.policy.cases.pipes import (
+    ARN,
+    BOUNDED,
+    BUS_PARAMETERS,
+    CLASSIC,
+    FILTER,
+    FILTERS,
+    LOG,
+    NATIVE,
+    PARAMETERS,
+    TARGET,
+    TEMPLATE,
+    age,
+    attempts,
+    batch,
+    bisect,
+    dead_letters,
+    good,
+    position,
+)
+from tests.policy.engine import NOT_YET, Engine
+from tests.policy.programs import Thing, drop, places, put
+from tests.policy.suite import said
+
+STREAMS = [pytest.param(type_, stream, id=f"{type_}-{stream}") for type_, stream in PARAMETERS]
+TYPES = [CLASSIC, NATIVE]
+
+
+def pipe(type_: str, inputs: dict[str, Any]) -> Thing:
+    return Thing(type=type_, name="thing", inputs=inputs)
+
+
+def verdict(rule: str, type_: str, inputs: dict[str, Any]) -> Any:
+    engine = Engine()
+    engine.register(type_, inputs)
+    return engine.verdict(rule, type_)
+
+
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_a_stream_is_known_by_its_arn_when_nothing_is_said_of_it(type_: str, stream: str):
+    inputs = put(drop(good(type_, stream), "sourceParameters"), "target", NOT_YET)
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    wrong = [dead_letters(at), attempts(at), age(at), bisect(at), batch(at), position(at)]
+    assert said(BOUNDED, pipe(type_, inputs)) == sorted(wrong)
+    inputs = put(inputs, "source", NOT_YET)
+    assert said(BOUNDED, pipe(type_, inputs)) == []
+    assert {f"sourceParameters.{PARAMETERS[type_, one]}" for one in ("dynamodb", "kinesis")} <= verdict(
+        BOUNDED, type_, inputs
+    ).deferred
+
+
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_a_stream_is_known_by_its_parameters_when_its_arn_is_not_known(type_: str, stream: str):
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    inputs = put(drop(good(type_, stream), f"{at}.deadLetterConfig"), "source", NOT_YET)
+    assert said(BOUNDED, pipe(type_, inputs)) == [dead_letters(at)]
+    assert not verdict(BOUNDED, type_, inputs).deferred
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_queue_is_no_stream_and_may_be_passed_on_as_it_is(type_: str):
+    inputs = {**good(type_), "source": ARN.format("sqs", "orders"), "desiredState": "STOPPED"}
+    inputs["sourceParameters"] = {"sqsQueueParameters": {"batchSize": 10}}
+    thing = pipe(type_, inputs)
+    assert said(BOUNDED, thing) == said(FILTER, thing) == []
+    assert not verdict(BOUNDED, type_, inputs).deferred
+    for pattern in ("{}", "eventName"):
+        inputs["sourceParameters"] = {"filterCriteria": {"filters": [{"pattern": pattern}]}}
+        assert len(said(FILTER, pipe(type_, inputs))) == 1
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_kinesis_stream_may_be_passed_on_as_it_is_and_kept_for_longer(type_: str):
+    inputs = drop(good(type_, "kinesis"), "sourceParameters.filterCriteria")
+    assert said(FILTER, pipe(type_, inputs)) == []
+    at = "sourceParameters.kinesisStreamParameters"
+    inputs = put(put(inputs, f"{at}.maximumRecordAgeInSeconds", 604799), f"{at}.startingPosition", "AT_TIMESTAMP")
+    assert said(BOUNDED, pipe(type_, inputs)) == [age(at)]
+    assert said(BOUNDED, pipe(type_, inputs), config={"kinesisRetentionSeconds": 604800}) == []
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_the_retention_of_kinesis_says_nothing_of_a_table(type_: str):
+    at = f"sourceParameters.{PARAMETERS[type_, 'dynamodb']}"
+    inputs = put(good(type_), f"{at}.maximumRecordAgeInSeconds", 604799)
+    assert said(BOUNDED, pipe(type_, inputs), config={"kinesisRetentionSeconds": 604800}) == [age(at)]
+
+
+@pytest.mark.parametrize("seconds", [1, 60, 86399.0, NOT_YET], ids=["1", "60", "86399.0", "unknown"])
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_every_age_below_the_streams_is_accepted(type_: str, stream: str, seconds: Any):
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    assert said(BOUNDED, pipe(type_, put(good(type_, stream), f"{at}.maximumRecordAgeInSeconds", seconds))) == []
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize(("retries", "accepted"), [(0, True), (5, True), (6, False)])
+def test_the_retries_that_are_accepted_are_configured(type_: str, retries: int, *, accepted: bool):
+    at = f"sourceParameters.{PARAMETERS[type_, 'dynamodb']}"
+    inputs = put(good(type_), f"{at}.maximumRetryAttempts", retries)
+    lower = attempts(at).replace("185", "5")
+    assert said(BOUNDED, pipe(type_, inputs), config={"maximumRetryAttempts": 5}) == ([] if accepted else [lower])
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_bus_is_known_by_its_arn_or_its_parameters_and_other_targets_take_larger_batches(type_: str):
+    at = f"sourceParameters.{PARAMETERS[type_, 'dynamodb']}"
+    inputs = put(good(type_), f"{at}.batchSize", 100)
+    parameters = f"targetParameters.{BUS_PARAMETERS[type_]}"
+    for known in (put(inputs, "target", NOT_YET), drop(inputs, parameters), put(inputs, "targetParameters", NOT_YET)):
+        assert said(BOUNDED, pipe(type_, known)) == [batch(at)]
+    function = put(drop(inputs, parameters), "target", ARN.format("lambda", "function:orders"))
+    for other in (function, put(function, "targetParameters", NOT_YET)):
+        assert said(BOUNDED, pipe(type_, other)) == []
+        assert not verdict(BOUNDED, type_, other).deferred
+    for said_of_it in (drop(inputs, parameters), put(inputs, "targetParameters", NOT_YET)):
+        unknown = put(said_of_it, "target", NOT_YET)
+        assert said(BOUNDED, pipe(type_, unknown)) == []
+        assert verdict(BOUNDED, type_, unknown).deferred == {f"{at}.batchSize"}
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_what_is_not_known_of_a_source_leaves_open_whether_it_needs_a_filter(type_: str):
+    inputs = put(drop(good(type_), "sourceParameters"), "source", NOT_YET)
+    assert said(FILTER, pipe(type_, inputs)) == []
+    assert verdict(FILTER, type_, inputs).deferred == {FILTERS}
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_each_of_several_filters_selects_something(type_: str):
+    patterns: list[Any] = ['{"a": ["b"], "$or": [{"c": [1]}]}', "{}", NOT_YET, '{"a": {"b": [{"exists": true}]}}']
+    inputs = put(good(type_), FILTERS, [{"pattern": pattern} for pattern in patterns])
+    assert said(FILTER, pipe(type_, inputs)) == [
+        f"have {FILTERS}[1].pattern select something: as it is, every record passes"
+    ]
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize(
+    "template",
+    ["<$.body>", "order <$.id>", '"Hello, <$.name>"', '{"at": "<aws.pipes.event.ingestion-time>"}', "[<$.a>, <$.b>]"],
+)
+def test_templates_of_text_and_of_aws_own_names_are_accepted(type_: str, template: str):
+    assert said(TEMPLATE, pipe(type_, put(good(type_), TARGET, template))) == []
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("level", ["ERROR", "INFO", "TRACE"])
+def test_every_level_that_logs_failures_is_accepted(type_: str, level: str):
+    assert said(LOG, pipe(type_, put(good(type_), "logConfiguration.level", level))) == []
+
+
+@pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], {"filters": [7]}, [{"pattern": 7}]])
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_inputs_of_another_shape_are_read_without_an_error(type_: str, stream: str, shape: Any):
+    inputs = good(type_, stream)
+    assert places(inputs)
+    for place in places(inputs):
+        Engine().register(type_, put(inputs, place, shape))

@@ -1,0 +1,139 @@
+"""Secrets outside of connections: what is one, and what only looks like one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from policy.runner import NotExaminedError
+from tests.policy.cases.secrets import CANARY, FUNCTION, HELD, NAMES, NATIVE_FUNCTION, PLAINTEXT, message
+from tests.policy.engine import NOT_YET, Engine, Outcome, Secret
+from tests.policy.programs import places, put
+
+FUNCTIONS = [FUNCTION, NATIVE_FUNCTION]
+TYPES = [*HELD, *FUNCTIONS]
+
+
+def told(variables: Any, type_: str = FUNCTION) -> tuple[list[str], Engine]:
+    """What the rule says to a function with this environment."""
+    engine = Engine()
+    outcome = engine.register(type_, {"environment": {"variables": variables}})
+    return outcome.violations.get(PLAINTEXT, []), engine
+
+
+def said(outcome: Outcome) -> list[str]:
+    return outcome.violations.get(PLAINTEXT, [])
+
+
+@pytest.mark.parametrize("type_", FUNCTIONS)
+def test_each_secret_that_a_function_is_told_is_one_of_pulumi(type_: str):
+    messages, _ = told(dict.fromkeys(NAMES, CANARY), type_)
+    assert sorted(messages) == sorted(message(f"environment.variables.{name}") for name in NAMES)
+    assert told(dict.fromkeys(NAMES, Secret(CANARY)), type_)[0] == []
+    assert told(Secret(dict.fromkeys(NAMES, CANARY)), type_)[0] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TABLE_NAME",
+        "DB_PASSWORD_ARN",
+        "SECRET_NAME",
+        "TOKEN_URL",
+        "MAX_TOKENS",
+        "API_KEY_ID",
+        "API_KEY_HEADER",
+        "tokenTtl",
+        "PASSWORDLESS",
+        "MONKEY",
+        # Either the secret or what it is called.
+        "SECRET",
+        "DB_SECRET",
+        "CREDENTIALS",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ],
+)
+def test_what_a_function_may_be_told_openly_is_no_secret(name: str):
+    assert told({name: CANARY, NAMES[0]: CANARY})[0] == [message(f"environment.variables.{NAMES[0]}")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:carrier-AbCdEf",
+        "arn:aws-cn:ssm:cn-north-1:111122223333:parameter/carrier",
+        "{{resolve:secretsmanager:carrier}}",
+        "/prod/carrier/password",
+        "true",
+        "False",
+        "",
+    ],
+)
+def test_a_reference_to_a_secret_or_a_switch_is_no_secret(value: str):
+    assert told({"DB_PASSWORD": value})[0] == []
+
+
+@pytest.mark.parametrize(
+    "value", ["/s3cr3t", "/s3cr3t/with a space", "x/prod/carrier", "untrue", "(arn:aws)", "{resolve}"]
+)
+def test_what_only_looks_like_a_reference_is_a_secret(value: str):
+    assert told({"DB_PASSWORD": value})[0] == [message("environment.variables.DB_PASSWORD")]
+
+
+@pytest.mark.parametrize("value", [7, ["a"], {"a": "b"}, True])
+def test_a_secret_of_another_shape_is_one(value: Any):
+    assert told({"DB_PASSWORD": value})[0] == [message("environment.variables.DB_PASSWORD")]
+
+
+@pytest.mark.parametrize("variables", [None, [], "text", 7, {}])
+def test_an_environment_without_variables_holds_no_secret(variables: Any):
+    assert told(variables)[0] == []
+
+
+def test_a_variable_that_is_not_known_yet_is_left_to_the_update():
+    messages, engine = told({"DB_PASSWORD": NOT_YET, "GITHUB_TOKEN": CANARY})
+    assert messages == [message("environment.variables.GITHUB_TOKEN")]
+    assert engine.verdict(PLAINTEXT, FUNCTION).deferred == {"environment.variables.DB_PASSWORD"}
+    assert told(NOT_YET)[0] == []
+    assert told({"DB_PASSWORD": Secret(NOT_YET)})[1].verdict(PLAINTEXT, FUNCTION).deferred == set()
+
+
+@pytest.mark.parametrize("type_", ["String", "StringList", None, 7, NOT_YET])
+def test_only_a_secure_parameter_is_a_secret(type_: Any):
+    parameter = "aws:ssm/parameter:Parameter"
+    inputs = {"name": "greeting", "type": type_, "value": CANARY}
+    assert said(Engine().register(parameter, inputs)) == []
+    assert said(Engine().register(parameter, {**inputs, "type": "SecureString"})) == [message("value")]
+
+
+@pytest.mark.parametrize("type_", HELD)
+def test_what_is_not_known_yet_is_left_to_the_update(type_: str):
+    good, secret = HELD[type_]
+    for place in secret:
+        engine = Engine()
+        assert said(engine.register(type_, put(good, place, NOT_YET))) == []
+        assert engine.verdict(PLAINTEXT, type_).deferred == {place}
+
+
+@pytest.mark.parametrize("type_", HELD)
+def test_what_aws_makes_itself_or_keeps_without_telling_is_no_plaintext(type_: str):
+    good, secret = HELD[type_]
+    bare = {name: value for name, value in good.items() if name not in secret}
+    engine = Engine()
+    assert said(engine.register(type_, bare)) == []
+    assert engine.verdict(PLAINTEXT, type_).decided >= set(secret)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_rule_that_cannot_see_secrets_stops_the_engine(type_: str):
+    with pytest.raises(NotExaminedError, match=f"^{PLAINTEXT} cannot see"):
+        Engine().configure({PLAINTEXT: "mandatory"}).register(type_, {})
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_canary_at_every_place_is_in_no_message(type_: str):
+    good = HELD[type_][0] if type_ in HELD else {"environment": {"variables": dict.fromkeys(NAMES, CANARY)}}
+    for place in places(good):
+        for value in (CANARY, [CANARY], {"value": CANARY}):
+            assert CANARY not in Engine().register(type_, put(good, place, value)).raw
