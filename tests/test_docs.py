@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
+import shlex
 
 import pytest
+from typer.testing import CliRunner
 
+from ops.cli import app
+from tests.documents import LINK, NAME, all_functions, functions_of, rows
 from tests.graph import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FIDELITY = ROOT / "docs" / "fidelity.md"
-COLUMNS = ["behaviour", "emulated by", "test", "known from"]
-LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
-NAME = re.compile(r"(?<![\w/])test_\w+(?!\w)(?!\.py|\*)")
-
-
-@cache
-def functions_of(path):
-    """The names of the test functions of a file."""
-    return {
-        node.name
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
-
-
-@cache
-def all_functions():
-    return set().union(*map(functions_of, (ROOT / "tests").rglob("test_*.py")))
+COLUMNS = ("behaviour", "emulated by", "test", "known from")
 
 
 def anchors(text):
@@ -57,23 +42,11 @@ def unknown_tests(text):
     yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", text))) - all_functions())
 
 
-def rows(text):
-    """The cells of each row of each table, with the heading that they are under; heads and rules are left out."""
-    heading = ""
-    for line in text.splitlines():
-        if line.startswith("#"):
-            heading = line.lstrip("# ")
-        elif line.startswith("|"):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if cells != COLUMNS and not set(line) <= set("|-"):
-                yield heading, cells
-
-
 def bare_claims(text):
     """Rows that name neither a test nor a reason why there is none."""
-    for heading, cells in rows(text):
-        if len(cells) != len(COLUMNS) or not all(cells):
-            yield f"{heading}: not four cells: {cells}"
+    for heading, columns, cells in rows(text):
+        if columns != COLUMNS or len(cells) != len(COLUMNS) or not all(cells):
+            yield f"{heading}: not the four cells: {cells}"
             continue
         behaviour, by, test, _ = cells
         named = [label.strip("`") for label, _ in LINK.findall(test)]
@@ -99,17 +72,35 @@ def test_fidelity_says_of_each_behaviour_what_holds_it():
 
 
 def test_fidelity_covers_every_hop():
-    covered = {heading for heading, _ in rows(FIDELITY.read_text())}
+    covered = {row.heading for row in rows(FIDELITY.read_text())}
     hops = ("API Gateway", "Lambda", "DynamoDB", "Pipes", "EventBridge", "SQS", "IAM", "SigV4", "Logs", "carrier")
     assert [hop for hop in hops if not any(hop in heading for heading in covered)] == []
 
 
 def test_fidelity_names_no_behaviour_twice():
-    named = [(heading, cells[0]) for heading, cells in rows(FIDELITY.read_text())]
+    named = [(row.heading, row.cells[0]) for row in rows(FIDELITY.read_text())]
     assert len(named) == len(set(named)) > 100
 
 
+def is_a_command(arguments):
+    """Whether ops has it, with these options; help comes after the options are read, and before anything is done."""
+    return CliRunner().invoke(app, [*shlex.split(arguments, comments=True), "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(("document", "least"), [("operations", 15), ("deploying", 3)])
+def test_every_command_of_a_document_is_one_of_ops(document, least):
+    text = (ROOT / "docs" / f"{document}.md").read_text()
+    commands = re.findall(r"python -m ops ([^`\n]*)", text)
+    assert len(commands) >= least
+    assert [command for command in commands if not is_a_command(command)] == []
+
+
 # What the checks themselves notice
+
+
+def test_a_command_that_ops_does_not_have_is_noticed():
+    assert not any(map(is_a_command, ("dlq replay pipe", "dlq redrive pipe --carefully", "stat")))
+
 
 GOOD = "[`test_what_a_document_names_exists`](../tests/test_docs.py)"
 
