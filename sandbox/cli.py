@@ -20,10 +20,11 @@ from botocore.config import Config
 from engine import EngineError
 from sandbox import session
 from sandbox.access import client_principal, credentials_of
-from sandbox.client import Client, NotTakenError
+from sandbox.client import Client, NotTakenError, Saboteur
 from sandbox.control import MODES
+from sandbox.faults import Fault, FaultError, Kind, Worker
 from sandbox.provider import ProvidersError
-from sandbox.session import Session, SessionError
+from sandbox.session import RefusedError, Session, SessionError
 from sandbox.stack import ROOT, StackError, opened
 
 STATE = ROOT / "build" / "state"
@@ -142,6 +143,64 @@ def carrier(
         if function not in {known["name"] for known in deployed.values()}:
             raise SessionError(f"no mock carrier is called {name}")
         running.ask("mode", function=function, mode=mode)
+
+
+@app.command()
+def fault(
+    kind: Annotated[str, typer.Argument(help=f"list, clear, or what fails: {', '.join(Kind)}")],
+    *,
+    state: State = None,
+    rate: Annotated[float, typer.Option(help="The share, from 0 to 1, that is struck.")] = 1.0,
+    seconds: Annotated[
+        float | None, typer.Option("--for", help="It ends after so many seconds; clock-jump: how many it goes.")
+    ] = None,
+    times: Annotated[int | None, typer.Option(help="It ends after so many strikes.")] = None,
+    function: Annotated[str | None, typer.Option(help="Only this function, such as orders-api.")] = None,
+    worker: Annotated[str | None, typer.Option(help=f"Only such a worker: {', '.join(Worker)}.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Choose what is struck by this, from now on.")] = None,
+) -> None:
+    """Let a part of the local cloud fail as it does on AWS, say what does, or end it."""
+    if kind in {"list", "clear"}:
+        saboteur = Saboteur(_running(state))
+        with _explained():
+            if kind == "clear":
+                saboteur.clear_faults()
+            else:
+                _show_faults(saboteur.fault_report())
+        return
+    options: dict[str, Any] = {
+        "rate": rate,
+        "seconds": seconds,
+        "times": times,
+        "function": function,
+        "worker": worker,
+    }
+    try:
+        Fault.of({"kind": kind, **options})
+        saboteur = Saboteur(_running(state))
+        with _explained():
+            print(f"seed {_inject(saboteur, kind, options, seed)}")
+    except FaultError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+
+
+def _inject(saboteur: Saboteur, kind: str, options: dict[str, Any], seed: int | None) -> int:
+    try:
+        return saboteur.fault(kind, **options, seed=seed)
+    except RefusedError as error:
+        raise FaultError(error.reason) from error
+
+
+def _show_faults(report: dict[str, Any]) -> None:
+    for kind in Kind:
+        print(f"{kind:<20} struck {report['struck'][kind]:>6} times  {kind.description}")
+    print(f"\nseed {report['seed']}; active: {len(report['active'])}")
+    for one in report["active"]:
+        only = "".join(f", only {one[name]}" for name in ("function", "worker") if one[name])
+        left = f", {one['seconds_left']:.0f} s left" if one["seconds_left"] is not None else ""
+        left += f", {one['times'] - one['struck']} times left" if one["times"] is not None else ""
+        print(f"  {one['kind']}: rate {one['rate']:g}{only}{left}; struck {one['struck']} times")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Somebody who places orders: signed requests to the deployed API, and what became of an order."""
+"""Who is outside of the local cloud: who places orders, by signed requests to the deployed API; who injects faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 from botocore.auth import SigV4Auth
@@ -76,3 +76,66 @@ class Client:
             *("--data", '{"reference": "from-curl"}', f"{self.url}/orders"),
         ]
         return shlex.join(parts)
+
+
+class Controlled(Protocol):
+    """A local cloud that answers at its control address, such as a `Session`."""
+
+    def ask(self, what: str, **wanted: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Saboteur:
+    """Injects faults into a local cloud; `sandbox.faults` says which there are, and what each does."""
+
+    cloud: Controlled
+
+    def fault(
+        self,
+        kind: str,
+        *,
+        rate: float = 1.0,
+        seconds: float | None = None,
+        times: int | None = None,
+        function: str | None = None,
+        worker: str | None = None,
+        seed: int | None = None,
+    ) -> int:
+        """Let a fault strike from now on; one that has neither `seconds` nor `times` until `clear_faults`.
+
+        Returns the seed by which it is chosen who is struck.
+
+        Args:
+            kind: Its name, such as `table-throttled`.
+            rate: The share, from 0 to 1, of what it could strike that it does strike.
+            seconds: After how many it ends; for `clock-jump`, how far the clock goes forward.
+            times: After how many strikes it ends.
+            function: Only what this function does, or what is done to it: its name, or the end of it after a hyphen.
+            worker: For `worker-killed`: only `pipe`, `deliveries`, `invocations` or `schedules`.
+            seed: Choose by this seed from now on, whatever the fault.
+
+        Raises:
+            Exception: The cloud refuses it, as it does a kind that there is not: RefusedError, of a `Session`.
+
+        """
+        wanted = {
+            "kind": kind,
+            "rate": rate,
+            "seconds": seconds,
+            "times": times,
+            "function": function,
+            "worker": worker,
+        }
+        return self.cloud.ask("fault", **wanted, seed=seed)["seed"]
+
+    def faults(self) -> dict[str, int]:
+        """How often each kind of fault struck since the cloud was started, by its name; 0 for one that never did."""
+        return self.fault_report()["struck"]
+
+    def fault_report(self) -> dict[str, Any]:
+        """`seed`, `struck` as of `faults`, and `active`: each fault that is, with what is left of it."""
+        return self.cloud.ask("faults")
+
+    def clear_faults(self) -> None:
+        """End all faults; a clock that has jumped stays where it is, and so do the counts."""
+        self.cloud.ask("clear-faults")

@@ -29,14 +29,17 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from sandbox import ministack
+from sandbox import ministack, retry
 from sandbox.authority import Authority, Credentials, DeniedError
+from sandbox.clock import CloudClock
 from sandbox.control import control
+from sandbox.faults import Faults
 from sandbox.front import front
 from sandbox.gateway import (
     Deployments,
     Gateway,
     IntegrationRefusedError,
+    IntegrationThrottledError,
     Invocation,
     Pipeline,
     ServiceAnswer,
@@ -50,7 +53,7 @@ from sandbox.provider.kind import Place
 from sandbox.provider.server import World, WorldError, serve
 from sandbox.provider.values import plain
 from sandbox.registry import Registry
-from sandbox.services import Lambda
+from sandbox.services import THROTTLED, Lambda
 from sandbox.serving import served
 from sandbox.urls import URL_TYPE, function_urls
 from sandbox.wiring import Wiring
@@ -76,13 +79,15 @@ class Cloud(World):
         self.ministack = emulator
         self.modes: dict[str, str] = {}
         """What the mock carrier with this function's name does instead of its work."""
+        self.faults = Faults()
+        self.clock = CloudClock()
         self.urls: dict[str, str] = {}
         """Where what is served: front, gateway, functions, control."""
         self._state = state
         self._program = program
         self._time_factor = time_factor
         self._lock = threading.Lock()
-        self._functions = Lambda(self.authority, emulator, timeout=_GATEWAY_TIMEOUT)
+        self._functions = Lambda(self.authority, emulator, timeout=_GATEWAY_TIMEOUT, faults=self.faults)
         self._http = urllib3.PoolManager(maxsize=64, timeout=_GATEWAY_TIMEOUT, retries=False)
         self._roles: dict[str, Credentials] = {}
         self._roles_lock = threading.Lock()
@@ -90,15 +95,21 @@ class Cloud(World):
 
     def serve(self, stack: ExitStack) -> None:
         """Start the servers and workers; they end with `stack`."""
-        self.urls["front"] = stack.enter_context(
-            served(front(self.authority, ministack=self.ministack.endpoint_url, place=self.place))
+        apis = front(
+            self.authority,
+            ministack=self.ministack.endpoint_url,
+            place=self.place,
+            faults=self.faults,
+            clock=self.clock,
         )
+        self.urls["front"] = stack.enter_context(served(apis))
         pipeline = Pipeline(
             self._deployments.stage,
             authority=self.authority,
             invoke=self._invoke,
             call_service=self._call_service,
             access_log=self._access_log,
+            skipped_since=self.clock.skipped_since,
         )
         self.urls["gateway"] = stack.enter_context(served(Gateway(pipeline)))
         urls = function_urls(self.registry, self._functions, headers=self._headers)
@@ -112,6 +123,8 @@ class Cloud(World):
             place=self.place,
             state=self._state / JOURNAL,
             time_factor=self._time_factor,
+            faults=self.faults,
+            clock=self.clock,
         )
         stack.callback(self._wiring.close)
 
@@ -165,6 +178,8 @@ class Cloud(World):
         except ReadTimeoutError as error:
             raise TimeoutError from error
         except ClientError as error:
+            if retry.code(error) == THROTTLED:
+                raise IntegrationThrottledError(str(error)) from error
             raise ConnectionError(str(error)) from error
         return Invocation(answer["Payload"].read(), answer.get("FunctionError"))
 

@@ -48,10 +48,24 @@ Chance = Callable[[], float]
 Count = Callable[[str, int], None]
 """Takes a metric by AWS's name and what to add to it; called from several threads."""
 Start = Callable[[Callable[[], None]], object]
+Stamped = Callable[[float], float]
+"""The time by a worker's `Clock` at a moment that a service has stamped with the machine's."""
+Killed = Callable[[], bool]
+"""Whether a worker dies now."""
 
 
 def ignore(_metric: str, _amount: int) -> None:
     """Counts nothing."""
+
+
+def as_stamped(moment: float) -> float:
+    """The two clocks are one."""
+    return moment
+
+
+def never() -> bool:
+    """Nobody dies."""
+    return False
 
 
 def queue_url(endpoint_url: str, arn: str) -> str:
@@ -144,10 +158,22 @@ class Line:
     """
 
     def __init__(
-        self, *, queue_url: str, queues: Queues, hop: Hop, journal: Journal, start: Start, clock: Clock = time.time
+        self,
+        *,
+        queue_url: str,
+        queues: Queues,
+        hop: Hop,
+        journal: Journal,
+        start: Start,
+        clock: Clock = time.time,
+        stamped: Stamped = as_stamped,
+        killed: Killed = never,
     ) -> None:
+        """`killed` is asked after each attempt, before its end is noted."""
         self.hop = hop
         """May be replaced: the next attempt is made by the new one."""
+        self.killed = False
+        """Whether its worker has died: no attempt begins any more, and the end of none is noted."""
         self.changed = threading.Condition()
         """Notified when there may be something to receive or to run; held while either is done."""
         self._url = queue_url
@@ -155,6 +181,8 @@ class Line:
         self._journal = journal
         self._start = start
         self._clock = clock
+        self._stamped = stamped
+        self._is_killed = killed
         self._held: dict[str, _Held] = {}
         self._wakes: list[tuple[float, int, _Held]] = []
         self._order = itertools.count()
@@ -163,7 +191,10 @@ class Line:
     def recover(self) -> None:
         """Make visible what a worker before this one had taken and not finished."""
         for key in self._journal:
-            receipt = (self._journal.read(key) or {})["receipt"]
+            if (kept := self._journal.read(key)) is None:
+                # A last attempt of that worker has finished it meanwhile.
+                continue
+            receipt = kept["receipt"]
             try:
                 self._queues.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=0)
             except ClientError as error:
@@ -221,7 +252,7 @@ class Line:
             self._note(held)
             return
         now, kept = self._clock(), self._journal.read(key) or {}
-        since = int(message["Attributes"]["SentTimestamp"]) / 1000
+        since = self._stamped(int(message["Attributes"]["SentTimestamp"]) / 1000)
         job = Job(body=message["Body"], since=since, state=kept.get("state", {}))
         due = kept.get("due", now)
         held = _Held(id=key, receipt=receipt, job=job, due=due, invisible_until=invisible_until, fresh=due <= now)
@@ -266,7 +297,11 @@ class Line:
 
     def _attempt(self, held: _Held) -> None:
         try:
+            if self.killed:
+                return
             later = self.hop.attempt(held.job)
+            if self._dies():
+                return
             if later is None:
                 self._finish(held)
             else:
@@ -280,6 +315,11 @@ class Line:
             with self.changed:
                 self._running -= 1
                 self.changed.notify_all()
+
+    def _dies(self) -> bool:
+        with self.changed:
+            self.killed = self.killed or self._is_killed()
+            return self.killed
 
     def _postpone(self, held: _Held, later: Later) -> None:
         with self.changed:
@@ -300,25 +340,42 @@ class Line:
 
 _POLL = 1  # seconds: how long a receiver waits for a message, and so how long it takes to stop
 _PAUSE = 1.0  # seconds after an error of SQS
+REVIVAL = 0.1
+"""Seconds until another worker takes over from one that died: one that dies all the time leaves others some."""
 
 
 class Dispatcher:
     """Works on the jobs of queues in the background, each with its own threads, until it is closed."""
 
-    def __init__(self, queues: Queues, *, state: Path, clock: Clock = time.time) -> None:
+    def __init__(self, queues: Queues, *, state: Path, clock: Clock = time.time, stamped: Stamped = as_stamped) -> None:
         """`queues` is a boto3 client for SQS with two connections per queue; `state` a folder for what must survive."""
         self._queues = queues
         self._state = state
         self._clock = clock
+        self._stamped = stamped
         self._servers: dict[str, _Server] = {}
 
-    def attach(self, queue_url: str, hop: Hop) -> None:
-        """Serve a queue by `hop`, or by this one from now on."""
+    def attach(self, queue_url: str, hop: Hop, *, killed: Killed = never) -> None:
+        """Serve a queue by `hop`, or by this one from now on; `killed` is for workers that begin after this call."""
         if server := self._servers.get(queue_url):
-            server.line.hop = hop
+            server.use(hop, killed)
             return
-        file = self._state / f"{queue_url.rpartition('/')[2]}.journal"
-        self._servers[queue_url] = _Server(queue_url, self._queues, hop, Journal(file), self._clock)
+        journal = Journal(self._state / f"{queue_url.rpartition('/')[2]}.journal")
+
+        def line(hop: Hop, killed: Killed, start: Start) -> Line:
+            return Line(
+                queue_url=queue_url,
+                queues=self._queues,
+                hop=hop,
+                journal=journal,
+                start=start,
+                clock=self._clock,
+                stamped=self._stamped,
+                killed=killed,
+            )
+
+        name = queue_url.rpartition("/")[2]
+        self._servers[queue_url] = _Server(name, line, hop, killed=killed, journal=journal, clock=self._clock)
 
     def detach(self, queue_url: str) -> None:
         """Serve it no more; waits for the attempts that are under way. Its messages stay."""
@@ -340,46 +397,80 @@ class Dispatcher:
 
 
 class _Server:
-    """A line with its threads: one receives, one keeps the time, up to `parallel` attempt."""
+    """A line with its threads: one receives, one keeps the time, up to `parallel` attempt.
 
-    def __init__(self, url: str, queues: Queues, hop: Hop, journal: Journal, clock: Clock) -> None:
+    A line that was killed is followed by another one, to which only the journal tells of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        line: Callable[[Hop, Killed, Start], Line],
+        hop: Hop,
+        *,
+        killed: Killed,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
         self.stopping = threading.Event()
+        self._name = name
+        self._make = line
+        self._killed = killed
         self._journal = journal
         self._clock = clock
-        name = url.rpartition("/")[2]
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(hop.parallel, thread_name_prefix=name)
-        self.line = Line(queue_url=url, queues=queues, hop=hop, journal=journal, start=self._start_attempt, clock=clock)
-        loops = {"receives": self._receive, "runs": self._run}
-        self._threads = [threading.Thread(target=loop, name=f"{name} {what}") for what, loop in loops.items()]
-        for thread in self._threads:
-            thread.start()
+        self._line = line(hop, killed, self._start_attempt)
+        self._thread = threading.Thread(target=self._serve, name=f"{name} runs")
+        self._thread.start()
+
+    def use(self, hop: Hop, killed: Killed) -> None:
+        """Go on with this hop."""
+        with self._lock:
+            self._line.hop, self._killed = hop, killed
 
     def stop(self) -> None:
         self.stopping.set()
-        with self.line.changed:
-            self.line.changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        with self._lock:
+            line = self._line
+        with line.changed:
+            line.changed.notify_all()
+        self._thread.join()
         self._pool.shutdown()
         self._journal.close()
 
     def _start_attempt(self, attempt: Callable[[], None]) -> None:
         self._pool.submit(attempt).add_done_callback(_report)
 
-    def _receive(self) -> None:
-        self._until_it_works(self.line.recover)
+    def _serve(self) -> None:
         while not self.stopping.is_set():
-            with self.line.changed:
-                if self.line.room < 1:
-                    self.line.changed.wait(_PAUSE)
-                    continue
-            self._until_it_works(lambda: self.line.receive(_POLL))
+            line = self._line
+            receives = threading.Thread(target=self._receive, args=(line,), name=f"{self._name} receives")
+            receives.start()
+            self._run(line)
+            receives.join()
+            if line.killed and not self.stopping.wait(REVIVAL):
+                _log.warning("%s: the worker was killed: another one takes over", self._name)
+                with self._lock:
+                    self._line = self._make(line.hop, self._killed, self._start_attempt)
 
-    def _run(self) -> None:
-        while not self.stopping.is_set():
-            with self.line.changed:
-                wait = self.line.run_due() - self._clock()
-                self.line.changed.wait(min(max(0.0, wait), _PAUSE))
+    def _works(self, line: Line) -> bool:
+        return not (line.killed or self.stopping.is_set())
+
+    def _receive(self, line: Line) -> None:
+        self._until_it_works(line.recover)
+        while self._works(line):
+            with line.changed:
+                if line.room < 1:
+                    line.changed.wait(_PAUSE)
+                    continue
+            self._until_it_works(lambda: line.receive(_POLL))
+
+    def _run(self, line: Line) -> None:
+        while self._works(line):
+            with line.changed:
+                wait = line.run_due() - self._clock()
+                line.changed.wait(min(max(0.0, wait), _PAUSE))
 
     def _until_it_works(self, step: Callable[[], None]) -> None:
         while not self.stopping.is_set():

@@ -1,7 +1,8 @@
 """The AWS APIs of the local cloud: who asks is verified, whether they may is decided, and MiniStack does it.
 
 Served is what the deployed program and its workers use, over the protocols of their SDKs; what is not served is refused
-by name. Requests and answers pass unchanged, but for PutEvents, whose entries MiniStack doesn't check.
+by name. Requests and answers pass unchanged, but for PutEvents, whose entries MiniStack doesn't check, and for the
+faults of DynamoDB and EventBridge that are injected.
 
 Which action on which resource a request is follows the service authorization reference. Errors have the codes and the
 places that SDKs read.
@@ -32,6 +33,8 @@ from starlette.routing import Route
 
 from sandbox import sigv4
 from sandbox.authority import Authority
+from sandbox.clock import CloudClock
+from sandbox.faults import Faults, Kind
 from sandbox.iam import Principal, RoleSession, User
 from sandbox.provider.kind import Place
 from sandbox.putevents import put_events
@@ -44,15 +47,34 @@ _TIMEOUT = urllib3.Timeout(connect=2, read=910)
 _ITERATORS = 10_000
 _FORWARDED = {"content-type", "x-amz-target", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context"}
 _UNKNOWN = "UnknownOperationException"
+_THROTTLING = "ThrottlingException"
+# What DynamoDB says of an on-demand table, as many have published it; of a provisioned one it would say
+# ProvisionedThroughputExceededException. SDKs try both again.
+_TABLE_THROTTLED = (
+    "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table or "
+    "index so please try again shortly."
+)
+_BUS_FAILURES = (
+    ("InternalException", "An internal error occurred.", HTTPStatus.INTERNAL_SERVER_ERROR),
+    (_THROTTLING, "Rate exceeded", HTTPStatus.BAD_REQUEST),
+)
+_ENTRY_FAILURES = (
+    {"ErrorCode": "InternalFailure", "ErrorMessage": "An internal error occurred."},
+    {"ErrorCode": _THROTTLING, "ErrorMessage": "Rate exceeded"},
+)
 
 
-def front(authority: Authority, *, ministack: str, place: Place) -> Starlette:
+def front(
+    authority: Authority, *, ministack: str, place: Place, faults: Faults | None = None, clock: CloudClock | None = None
+) -> Starlette:
     """The ASGI application in front of the MiniStack at this URL, which is to serve nobody else.
 
     MiniStack is asked as the root of the account. Under AUTH=true it lets root do everything, except what a queue's
     policy forbids: so the policies of queues are for the registry only, and MiniStack must not have them.
+
+    Without `faults` nothing fails by itself, and without `clock` the time is the machine's.
     """
-    calls = _Front(authority, ministack, place)
+    calls = _Front(authority, ministack, place, faults or Faults(), clock or CloudClock())
     # Not the pool of threads that everything else in this process shares.
     threads = anyio.CapacityLimiter(_THREADS)
 
@@ -87,6 +109,11 @@ class _Call:
     received: _Received
     service: str
     principal: RoleSession | User
+
+    @property
+    def function(self) -> str | None:
+        """The function that sent it, if one did: it has its name for a session."""
+        return self.principal.session if isinstance(self.principal, RoleSession) else None
 
     @property
     def operation(self) -> str:
@@ -134,9 +161,11 @@ class _Operation(NamedTuple):
 
 
 class _Front:
-    def __init__(self, authority: Authority, ministack: str, place: Place) -> None:
+    def __init__(self, authority: Authority, ministack: str, place: Place, faults: Faults, clock: CloudClock) -> None:
         self._authority = authority
         self._place = place
+        self._faults = faults
+        self._clock = clock
         url = urlsplit(ministack)
         # An attempt that failed may have had its effect: to try again is for the client to decide.
         self._ministack = urllib3.HTTPConnectionPool(
@@ -165,6 +194,8 @@ class _Front:
 
     def _dynamodb(self, call: _Call) -> Response:
         stream = self._allowed(call)
+        if call.operation.startswith(_TABLES) and self._faults.strike(Kind.TABLE_THROTTLED, function=call.function):
+            raise _RefusedError(_THROTTLING, _TABLE_THROTTLED)
         answer = self._forward(call)
         if call.operation in _GIVES_ITERATOR and answer.status_code == HTTPStatus.OK:
             given = json.loads(bytes(answer.body))
@@ -196,15 +227,28 @@ class _Front:
         # request with AccessDeniedException where one bus or source is not: as the safer of both, nothing is sent.
         for entry in cast("list[Any]", entries):
             self._allow_entry(call.principal, entry)
+        if strike := self._faults.strike(Kind.BUS_UNAVAILABLE, function=call.function):
+            raise _RefusedError(*_BUS_FAILURES[(strike - 1) % len(_BUS_FAILURES)])
 
-        def forward(*, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803 - the parameter of AWS's API
-            answer = self._forward(call, json.dumps({"Entries": Entries}).encode())
+        def taken(*, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803 - the parameter of AWS's API
+            strikes = [self._faults.strike(Kind.ENTRIES_FAILED, function=call.function) for _ in Entries]
+            left = [entry for entry, strike in zip(Entries, strikes, strict=True) if strike is None]
+            results = iter(forward(left)["Entries"] if left else ())
+            return {
+                "Entries": [
+                    _ENTRY_FAILURES[(strike - 1) % len(_ENTRY_FAILURES)] if strike else next(results)
+                    for strike in strikes
+                ]
+            }
+
+        def forward(entries: Sequence[Any]) -> Mapping[str, Any]:
+            answer = self._forward(call, json.dumps({"Entries": entries}).encode())
             if answer.status_code != HTTPStatus.OK:
                 raise _RelayedError(answer)
             return json.loads(bytes(answer.body))
 
         try:
-            return _json(put_events(cast("list[Any]", entries), forward))
+            return _json(put_events(cast("list[Any]", entries), taken))
         except ClientError as error:
             details = error.response.get("Error", {})
             raise _RefusedError(details.get("Code", ""), details.get("Message", "")) from error
@@ -257,6 +301,7 @@ class _Front:
             service=service,
             region=self._place.region,
             keys=self._authority.keys,
+            skipped_since=self._clock.skipped_since,
         )
         if isinstance(sender, sigv4.Refusal):
             status = sender.status if service in {"lambda", "sqs", "sts"} else HTTPStatus.BAD_REQUEST

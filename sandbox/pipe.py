@@ -29,7 +29,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from sandbox import patterns, retry
-from sandbox.delivery import Chance, Clock, Count, Outbox, ignore
+from sandbox.clock import waited
+from sandbox.delivery import Chance, Clock, Count, Killed, Outbox, Stamped, as_stamped, ignore, never
+from sandbox.faults import KilledError
 from sandbox.putevents import put_events
 from sandbox.retry import AWS_ERRORS, AwsError, Backoff, Journal
 from sandbox.transform import TransformError, pipe_input
@@ -169,9 +171,14 @@ class Pipe:
         journal: Journal,
         count: Count = ignore,
         clock: Clock = time.time,
+        stamped: Stamped = as_stamped,
+        killed: Killed = never,
         chance: Chance = random.random,
     ) -> None:
-        """What the pipe acts through: `streams`, `bus` and `outbox` are clients in the pipe's role."""
+        """What the pipe acts through: `streams`, `bus` and `outbox` are clients in the pipe's role.
+
+        `killed` is asked each time that records were sent, before that is noted.
+        """
         self._settings = settings
         self._streams = streams
         self._put_events = bus.put_events
@@ -179,13 +186,20 @@ class Pipe:
         self._journal = journal
         self._count = count
         self._clock = clock
+        self._stamped = stamped
+        self._killed = killed
         self._chance = chance
         self._shards: list[_Shard] = []
         self._failures = 0
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until `stopping` is set; what is under way then is finished, what waits is not."""
-        while not stopping.wait(self.step()):
+        """Work until `stopping` is set; what is under way then is finished, what waits is not.
+
+        Raises:
+            KilledError: It was killed; another one has to go on.
+
+        """
+        while waited(stopping, self.step(), self._clock):
             pass
 
     def step(self) -> float:
@@ -212,6 +226,8 @@ class Pipe:
             bury=self._bury,
             journal=self._journal,
             clock=self._clock,
+            stamped=self._stamped,
+            killed=self._killed,
             chance=self._chance,
         )
 
@@ -326,6 +342,8 @@ class _Shard:
         bury: Callable[[str, Batch], bool],
         journal: Journal,
         clock: Clock,
+        stamped: Stamped,
+        killed: Killed,
         chance: Chance,
     ) -> None:
         self._id = shard_id
@@ -335,6 +353,8 @@ class _Shard:
         self._bury = bury
         self._journal = journal
         self._clock = clock
+        self._stamped = stamped
+        self._killed = killed
         self._chance = chance
         self._done: str | None = (journal.read(shard_id) or {}).get("sequence")
         """The last sequence number before which nothing is left to do."""
@@ -361,6 +381,8 @@ class _Shard:
             return wait
         else:
             self._work()
+            if self._killed():
+                raise KilledError
         self._checkpoint()
         return max(0.0, self._due - self._clock()) if self._batches else 0.0
 
@@ -393,7 +415,7 @@ class _Shard:
             event = stream_event(raw, self._settings.stream_arn)
             sequence = raw["dynamodb"]["SequenceNumber"]
             if not self._settings.filters or any(patterns.matches(one, event) for one in self._settings.filters):
-                created = raw["dynamodb"]["ApproximateCreationDateTime"].timestamp()
+                created = self._stamped(raw["dynamodb"]["ApproximateCreationDateTime"].timestamp())
                 wanted.append(Record(sequence=sequence, previous=self._read, created=created, event=event))
             self._read = sequence
         size = self._settings.batch_size

@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sandbox.delivery import Clock, Hop, Job
+from sandbox.clock import waited
+from sandbox.delivery import Clock, Hop, Job, Killed, never
+from sandbox.faults import KilledError
 
 _log = logging.getLogger(__name__)
 _RATE = re.compile(r"rate\(([1-9][0-9]{0,5}) (minute|hour|day)s?\)")
@@ -48,18 +50,35 @@ class _Started:
 class Schedule:
     """Starts `body` every `every` seconds, from its own start on; what is missed meanwhile is not made up for."""
 
-    def __init__(self, target: Callable[[], Hop], *, body: str, every: float, clock: Clock = time.time) -> None:
-        """`target` is asked at each start for what brings the event on its way, and raises LookupError without one."""
+    def __init__(
+        self,
+        target: Callable[[], Hop],
+        *,
+        body: str,
+        every: float,
+        clock: Clock = time.time,
+        killed: Killed = never,
+    ) -> None:
+        """`target` is asked at each start for what brings the event on its way, and raises LookupError without one.
+
+        `killed` is asked each time that an event was on its way, before that is noted.
+        """
         self._target = target
         self._body = body
         self._every = every
         self._clock = clock
+        self._killed = killed
         self._next = clock()
         self._started: list[_Started] = []
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until `stopping` is set; what is under way then is finished, what waits is not."""
-        while not stopping.wait(self.step()):
+        """Work until `stopping` is set; what is under way then is finished, what waits is not.
+
+        Raises:
+            KilledError: It was killed; what it had started is lost, and another one begins at once.
+
+        """
+        while waited(stopping, self.step(), self._clock):
             pass
 
     def step(self) -> float:
@@ -69,7 +88,10 @@ class Schedule:
             self._start(now)
         for started in [started for started in self._started if started.due <= now]:
             self._started.remove(started)
-            if (later := started.hop.attempt(started.job)) is not None:
+            later = started.hop.attempt(started.job)
+            if self._killed():
+                raise KilledError
+            if later is not None:
                 job = replace(started.job, state=later.state)
                 self._started.append(replace(started, due=later.at, job=job))
         return max(0.0, min([self._next, *(started.due for started in self._started)]) - self._clock())

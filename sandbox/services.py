@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sandbox.authority import Authority, DeniedError
+from sandbox.faults import Faults, Kind
 from sandbox.iam import Anonymous, Principal, RoleSession, Service
 from sandbox.ministack import MiniStack
 from sandbox.provider.kind import Place
@@ -17,10 +21,18 @@ from sandbox.provider.kind import Place
 _CONNECTIONS = 128
 # MiniStack starts a process for each execution that finds none idle, which takes a core for half a second.
 _EXECUTIONS = 4
+THROTTLED = "TooManyRequestsException"
 
 
 def _denied(reason: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": reason}}, operation)
+
+
+def _crashed() -> Mapping[str, Any]:
+    """What Lambda answers when a function's process has ended."""
+    message = f"RequestId: {uuid.uuid4()} Error: Runtime exited with error: exit status 1"
+    payload = json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message})
+    return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(payload.encode())}
 
 
 class ServiceOutbox:
@@ -47,9 +59,10 @@ class Lambda:
     Of each function a few executions run at once and further ones wait, where AWS would start as many as it takes.
     """
 
-    def __init__(self, authority: Authority, ministack: MiniStack, *, timeout: float) -> None:
+    def __init__(self, authority: Authority, ministack: MiniStack, *, timeout: float, faults: Faults) -> None:
         """`timeout` is how many seconds a caller waits for an answer."""
         self._authority = authority
+        self._faults = faults
         self._client = ministack.client("lambda", read_timeout=timeout, max_pool_connections=_CONNECTIONS)
         self._lock = threading.Lock()
         self._executions: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(_EXECUTIONS))
@@ -70,10 +83,16 @@ class Lambda:
             raise ClientError(
                 {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}, "Invoke"
             ) from error
+        if self._faults.strike(Kind.FUNCTION_THROTTLED, function=name):
+            raise ClientError({"Error": {"Code": THROTTLED, "Message": "Rate Exceeded."}}, "Invoke")
+        crash = self._faults.strike(Kind.FUNCTION_CRASHES, function=name)
+        if crash and crash % 2:
+            return _crashed()
         with self._lock:
             executions = self._executions[name]
         with executions:
-            return self._client.invoke(FunctionName=name, Payload=payload)
+            answer = self._client.invoke(FunctionName=name, Payload=payload)
+        return _crashed() if crash else answer
 
     def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:
         """Why `principal` may not invoke the function, or None."""

@@ -21,7 +21,7 @@ from sandbox.cloud import STATE_FILE, TEMPORARY
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_WITHIN = 60.0  # seconds; 2 are usual
-_STOP_WITHIN = 20.0
+_STOP_WITHIN = 120.0  # 5 are usual; what the functions' processes leave behind may take its time to be removed
 _http = urllib3.PoolManager(timeout=30, retries=False)
 # Those that this process has started, by id: who ends one of them takes its exit status.
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -29,6 +29,14 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 
 class SessionError(RuntimeError):
     """The local cloud does not start, or does not answer; the message says what to do."""
+
+
+class RefusedError(SessionError):
+    """The local cloud answers, and does not do what it was asked for: `reason` says why."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"the local cloud refuses {what}: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +73,7 @@ class Session:
         except urllib3.exceptions.HTTPError as error:
             raise SessionError("the local cloud does not answer: has it ended? `make up` starts it anew") from error
         if answer.status != 200:  # noqa: PLR2004 - HTTP's word for yes
-            raise SessionError(f"the local cloud refuses {what}: {answer.data.decode()}")
+            raise RefusedError(what, _reason(answer.data.decode()))
         return answer.json()
 
     def stop(self) -> None:
@@ -130,6 +138,13 @@ def _start(state: Path, region: str, program: Path, time_factor: float) -> Sessi
         with suppress(SessionError):
             _end(process.pid, how, state)
     raise SessionError(f"the local cloud does not start: {log.read_text(errors='replace')[-2000:].strip()}")
+
+
+def _reason(answer: str) -> str:
+    try:
+        return json.loads(answer)["message"]
+    except (ValueError, KeyError):
+        return answer
 
 
 def _answers(url: str) -> bool:

@@ -22,9 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import retry
 from sandbox.iam import Anonymous
 from sandbox.registry import Registry
-from sandbox.services import Lambda
+from sandbox.services import THROTTLED, Lambda
 
 URL_TYPE = "aws:lambda/functionUrl:FunctionUrl"
 _THREADS = 64
@@ -52,7 +53,9 @@ def _invoke(functions: Lambda, function_arn: str, event: dict[str, Any]) -> Resp
         return _message(403, "Forbidden")
     try:
         result = functions.invoke(function_arn, json.dumps(event).encode())
-    except ClientError:
+    except ClientError as error:
+        if retry.code(error) == THROTTLED:
+            return _message(429, "Rate Exceeded.")
         return _message(502, "Internal Server Error")
     payload = json.loads(result["Payload"].read())
     if "FunctionError" in result:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from sandbox.authority import Authority
+from sandbox.clock import CloudClock
 from sandbox.delivery import (
+    REVIVAL,
     ApiDestination,
     ApiDestinationTarget,
     ApiKey,
     Basic,
     Dispatcher,
     Hop,
+    Killed,
     Parameters,
     ToApiDestination,
     queue_url,
 )
+from sandbox.faults import Faults, KilledError, Kind, Worker
 from sandbox.iam import RoleSession, Service
 from sandbox.invocation import AsyncPolicy, Functions, FunctionTarget, ToFunction
 from sandbox.live import bus_name, target_queue
@@ -30,6 +35,8 @@ from sandbox.registry import Registry
 from sandbox.retry import Journal, Limiter, RetryPolicy
 from sandbox.schedule import Schedule, seconds
 from sandbox.services import Handover, Lambda, Runs, ScheduledHandover, ServiceOutbox
+
+_log = logging.getLogger(__name__)
 
 Properties = Mapping[str, Any]
 
@@ -59,6 +66,8 @@ class Wiring:
         place: Place,
         state: Path,
         time_factor: float,
+        faults: Faults,
+        clock: CloudClock,
     ) -> None:
         """`front` is where roles find AWS.
 
@@ -72,8 +81,12 @@ class Wiring:
         self._place = place
         self._state = state
         self._time_factor = time_factor
-        self._lambda = Lambda(authority, ministack, timeout=910)
-        self._dispatcher = Dispatcher(ministack.client("sqs", max_pool_connections=64), state=state / "deliveries")
+        self._faults = faults
+        self._clock = clock
+        self._lambda = Lambda(authority, ministack, timeout=910, faults=faults)
+        self._dispatcher = Dispatcher(
+            ministack.client("sqs", max_pool_connections=64), state=state / "deliveries", clock=clock, stamped=clock.of
+        )
         self._limiters: dict[tuple[str, int], Limiter] = {}
         self._running: dict[tuple[str, str], _Running] = {}
         """Pipes and schedules, by type and id."""
@@ -89,7 +102,11 @@ class Wiring:
         for target in self._affected(type_, properties):
             # While what another target is about is being replaced, that one stays as it was.
             with nullcontext() if type_ == TARGET else suppress(_MissingError):
-                self._dispatcher.attach(self._url(target_queue(target)), self._hop(target))
+                self._dispatcher.attach(
+                    self._url(target_queue(target)),
+                    self._hop(target),
+                    killed=self._killed(Worker.DELIVERIES if _calls_destination(target) else Worker.INVOCATIONS),
+                )
 
     def remove(self, type_: str, id_: str, properties: Properties) -> None:
         """A resource is about to go."""
@@ -116,15 +133,18 @@ class Wiring:
             arns = {self._place.arn("lambda", f"function:{properties['functionName']}")}
         return [target for target in self._registry.of(TARGET).values() if target["arn"] in arns]
 
-    def _start(self, type_: str, id_: str, worker: Pipe | Schedule) -> None:
+    def _start(self, type_: str, id_: str, make: Callable[[], Pipe | Schedule]) -> None:
         self._stop(type_, id_)
-        self._running[type_, id_] = _Running(worker, id_)
+        self._running[type_, id_] = _Running(make, id_)
 
     def _stop(self, type_: str, id_: str) -> None:
         if running := self._running.pop((type_, id_), None):
             running.stop()
 
-    def _pipe(self, id_: str, pipe: Properties) -> Pipe:
+    def _killed(self, worker: Worker) -> Killed:
+        return lambda: self._faults.strike(Kind.WORKER_KILLED, worker=worker) is not None
+
+    def _pipe(self, id_: str, pipe: Properties) -> Callable[[], Pipe]:
         stream = pipe["sourceParameters"]["dynamoDbStreamParameters"]
         target = pipe["targetParameters"]
         emitted = target["eventBridgeEventBusParameters"]
@@ -140,27 +160,31 @@ class Wiring:
             make: Any = session.client
             return make(service, endpoint_url=self._front)
 
-        return Pipe(
-            PipeSettings(
-                arn=pipe["arn"],
-                stream_arn=pipe["source"],
-                bus_arn=pipe["target"],
-                source=emitted["source"],
-                detail_type=emitted["detailType"],
-                template=target.get("inputTemplate"),
-                filters=tuple(
-                    f["pattern"] for f in pipe["sourceParameters"].get("filterCriteria", {}).get("filters", [])
-                ),
-                batch_size=stream.get("batchSize", 100),
-                attempts=stream.get("maximumRetryAttempts", -1),
-                age=stream.get("maximumRecordAgeInSeconds", -1),
-                bisect=stream.get("onPartialBatchItemFailure") == "AUTOMATIC_BISECT",
-                dead_letters=self._url_of(dead_letters) if dead_letters else None,
-            ),
-            streams=client("dynamodbstreams"),
-            bus=client("events"),
-            outbox=client("sqs"),
-            journal=Journal(self._state / "pipes" / id_),
+        settings = PipeSettings(
+            arn=pipe["arn"],
+            stream_arn=pipe["source"],
+            bus_arn=pipe["target"],
+            source=emitted["source"],
+            detail_type=emitted["detailType"],
+            template=target.get("inputTemplate"),
+            filters=tuple(f["pattern"] for f in pipe["sourceParameters"].get("filterCriteria", {}).get("filters", [])),
+            batch_size=stream.get("batchSize", 100),
+            attempts=stream.get("maximumRetryAttempts", -1),
+            age=stream.get("maximumRecordAgeInSeconds", -1),
+            bisect=stream.get("onPartialBatchItemFailure") == "AUTOMATIC_BISECT",
+            dead_letters=self._url_of(dead_letters) if dead_letters else None,
+        )
+        streams, bus, outbox = client("dynamodbstreams"), client("events"), client("sqs")
+        journal = Journal(self._state / "pipes" / id_)
+        return lambda: Pipe(
+            settings,
+            streams=streams,
+            bus=bus,
+            outbox=outbox,
+            journal=journal,
+            clock=self._clock,
+            stamped=self._clock.of,
+            killed=self._killed(Worker.PIPE),
         )
 
     def _hop(self, target: Properties) -> Hop:
@@ -176,11 +200,11 @@ class Wiring:
         on_behalf = Service(
             name="events.amazonaws.com", source_arn=rule["rule_arn"], source_account=self._place.account
         )
-        if ":api-destination/" in target["arn"]:
+        if _calls_destination(target):
             return self._to_destination(target, rule, on_behalf)
         return self._to_function(rule, Handover(self._lambda, self._ministack, on_behalf), on_behalf)
 
-    def _schedule(self, schedule: Properties) -> Schedule:
+    def _schedule(self, schedule: Properties) -> Callable[[], Schedule]:
         target = schedule["target"]
         retry = target.get("retryPolicy", {})
         started: dict[str, Any] = {
@@ -194,11 +218,14 @@ class Wiring:
         scheduler = Service(name="scheduler.amazonaws.com", source_arn=group, source_account=self._place.account)
         role = RoleSession(role_arn=target["roleArn"], session=schedule["name"])
         handover = ScheduledHandover(self._authority, self._lambda, self._ministack, scheduler, role)
-        return Schedule(
+        every = seconds(schedule["scheduleExpression"]) * self._time_factor
+        return lambda: Schedule(
             # Anew each time: the function and its configuration are those of that moment.
             lambda: self._to_function(started, handover, scheduler),
             body=target["input"],
-            every=seconds(schedule["scheduleExpression"]) * self._time_factor,
+            every=every,
+            clock=self._clock,
+            killed=self._killed(Worker.SCHEDULES),
         )
 
     def _to_destination(self, target: Properties, rule: dict[str, Any], on_behalf: Service) -> Hop:
@@ -236,6 +263,7 @@ class Wiring:
             rate=self._limiters.setdefault((target["arn"], rate), Limiter(rate)),
             outbox=ServiceOutbox(self._authority, self._ministack, self._place, on_behalf),
             denied=denied,
+            clock=self._clock,
         )
 
     def _to_function(self, target: dict[str, Any], handover: Functions, on_behalf: Service) -> Hop:
@@ -263,6 +291,7 @@ class Wiring:
             functions=Runs(self._lambda),
             outbox=ServiceOutbox(self._authority, self._ministack, self._place, on_behalf),
             records=records.client("sqs", endpoint_url=self._front),
+            clock=self._clock,
         )
 
     def _by_arn(self, type_: str, arn: str) -> Properties:
@@ -278,13 +307,27 @@ class Wiring:
         return queue_url(self._ministack.endpoint_url, queue_arn)
 
 
-class _Running:
-    """A worker with its thread."""
+def _calls_destination(target: Properties) -> bool:
+    return ":api-destination/" in target["arn"]
 
-    def __init__(self, worker: Pipe | Schedule, name: str) -> None:
+
+class _Running:
+    """A worker with its thread; one that was killed is followed by another one."""
+
+    def __init__(self, make: Callable[[], Pipe | Schedule], name: str) -> None:
+        self._make = make
+        self._name = name
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=worker.run, args=(self._stopping,), name=name, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._make().run(self._stopping)
+            except KilledError:
+                _log.warning("%s: the worker was killed: another one takes over", self._name)
+                self._stopping.wait(REVIVAL)
 
     def stop(self) -> None:
         self._stopping.set()

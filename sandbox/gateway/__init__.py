@@ -10,7 +10,14 @@ from sandbox.gateway.deployments import Deployments, Stage
 from sandbox.gateway.document import UnsupportedError
 from sandbox.gateway.exchange import Answer, Incoming
 from sandbox.gateway.pipeline import Pipeline
-from sandbox.gateway.ports import Authority, CallService, IntegrationRefusedError, Invocation, InvokeFunction
+from sandbox.gateway.ports import (
+    Authority,
+    CallService,
+    IntegrationRefusedError,
+    IntegrationThrottledError,
+    Invocation,
+    InvokeFunction,
+)
 from sandbox.gateway.service import ServiceAnswer
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "Gateway",
     "Incoming",
     "IntegrationRefusedError",
+    "IntegrationThrottledError",
     "Invocation",
     "InvokeFunction",
     "Pipeline",

@@ -31,7 +31,13 @@ from sandbox.gateway.exchange import (
     substitute,
     with_headers,
 )
-from sandbox.gateway.ports import Authority, CallService, IntegrationRefusedError, InvokeFunction
+from sandbox.gateway.ports import (
+    Authority,
+    CallService,
+    IntegrationRefusedError,
+    IntegrationThrottledError,
+    InvokeFunction,
+)
 from sandbox.gateway.refusals import RefusalError, internal
 from sandbox.gateway.throttle import Buckets
 from sandbox.gateway.validation import check_body, check_parameters
@@ -75,7 +81,8 @@ class Pipeline:
     """Answers requests for `/{stage}/...` as API Gateway answers those for the stage's own address.
 
     `stages` finds a stage by its name, `access_log` takes the ARN of a log group and a line for it. `domain` is the
-    partition's. `clock` decides about signatures, throttling and `$context`; it is for tests.
+    partition's. `clock` decides about signatures, throttling and `$context`; it is for tests. `skipped_since` says how
+    many seconds older than by that clock a signature is.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class Pipeline:
         access_log: Callable[[str, str], None] = _nowhere,
         domain: str = "amazonaws.com",
         clock: Callable[[], datetime] = _utc_now,
+        skipped_since: Callable[[float], float] = lambda _: 0.0,
     ) -> None:
         self._stages = stages
         self._authority = authority
@@ -96,6 +104,7 @@ class Pipeline:
         self._access_log = access_log
         self._domain = domain
         self._clock = clock
+        self._skipped_since = skipped_since
         self._buckets = Buckets()
 
     def answer(self, request: Incoming) -> Answer:
@@ -206,6 +215,7 @@ class Pipeline:
             region=stage.execution_arn.split(":")[3],
             keys=keys,
             now=self._clock(),
+            skipped_since=self._skipped_since,
         )
         if isinstance(sender, sigv4.Refusal):
             # Which type an unknown key or an incomplete signature has is not documented.
@@ -274,6 +284,9 @@ class Pipeline:
             return call()
         except IntegrationRefusedError as error:
             raise self._failed(exchange, str(error), kind="API_CONFIGURATION_ERROR") from error
+        except IntegrationThrottledError as error:
+            # Staff of AWS said so: always 500, and nothing that could be mapped.
+            raise self._failed(exchange, str(error), status=500) from error
         except TimeoutError as error:
             message = "Endpoint request timed out"
             raise self._failed(exchange, "timed out", kind="INTEGRATION_TIMEOUT", message=message) from error

@@ -13,6 +13,10 @@ class IntegrationRefusedError(Exception):
     """API Gateway itself may not call the integration: no permission on the function, or no trust of the role."""
 
 
+class IntegrationThrottledError(Exception):
+    """Lambda takes no more invocations of the function now."""
+
+
 class Authority(Protocol):
     """Knows access keys, and decides by the deployed policies: the resource policy of a stage's API among them."""
 
@@ -40,7 +44,8 @@ class InvokeFunction(Protocol):
     Raises:
         TimeoutError: It takes longer than `timeout` seconds.
         IntegrationRefusedError: The function's policy doesn't allow it.
-        ConnectionError: There is no function, or it can't be invoked now.
+        IntegrationThrottledError: It can't be invoked now.
+        ConnectionError: There is no function, or it can't be reached.
 
     """
 

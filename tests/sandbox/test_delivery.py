@@ -670,6 +670,17 @@ def test_without_its_journal_a_message_comes_back_by_itself(world):
     assert carrier.times == pytest.approx([10], abs=1)
 
 
+def test_what_the_last_worker_finished_while_another_recovers_is_passed_over(world, monkeypatch):
+    """What it had begun ends after its death, between the look at the journal's keys and the look at each."""
+    world.journal.write("finished", {"receipt": "gone"})
+    world.journal.write("waiting", {"receipt": "known"})
+    read, asked = world.journal.read, []
+    monkeypatch.setattr(world.journal, "read", lambda key: None if key == "finished" else read(key))
+    monkeypatch.setattr(world.sqs, "change_message_visibility", lambda **call: asked.append(call["ReceiptHandle"]))
+    world.start(hop=None)
+    assert asked == ["known"]
+
+
 def test_an_error_of_sqs_while_recovering_is_no_reason_to_forget(world):
     carrier = Carrier(world, 503, 200)
     world.sqs.put(json.dumps(order()))
@@ -1154,6 +1165,22 @@ def test_a_queue_can_be_served_differently_and_no_more(running, dispatcher_on):
     assert (first.seen, second.seen) == (["1"], ["2"])
     assert visible(sqs, url) == (1, 0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("attach")]
+
+
+def test_a_worker_that_is_killed_is_followed_by_one_that_knows_what_was_noted_and_no_more(running, dispatcher_on):
+    sqs, url = jobs_in(running, "revived", "1")
+    states = []
+
+    def result(job):
+        states.append(dict(job.state))
+        return Later(time.time(), {"tries": len(states)}) if len(states) < 4 else None
+
+    # Of the attempts the second, and of those of its successor the first.
+    deaths = iter([False, True, True])
+    with dispatcher_on(sqs) as dispatcher:
+        dispatcher.attach(url, Recorder(result), killed=lambda: next(deaths, False))
+        eventually(lambda: visible(sqs, url) == (0, 0))
+    assert states == [{}, {"tries": 1}, {"tries": 1}, {"tries": 1}]
 
 
 def test_a_worker_that_was_stopped_while_jobs_wait_leaves_them_to_the_next(running, dispatcher_on):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
 
 import boto3
+import botocore.auth
 import botocore.session
 import pytest
 import urllib3
@@ -20,6 +21,8 @@ from botocore.exceptions import ClientError
 
 from sandbox import ministack
 from sandbox.authority import Authority
+from sandbox.clock import CloudClock
+from sandbox.faults import Fault, Faults, Kind
 from sandbox.front import front
 from sandbox.iam import DecisionLog, RoleSession, User
 from sandbox.provider.kind import Place
@@ -69,8 +72,9 @@ ROLE_POLICY = {"Version": "2012-10-17", "Statement": []}
 class Cloud:
     """MiniStack with the program's table, queues, bus and one function, behind a front with the program's documents."""
 
-    def __init__(self, running, url, registry, authority):
+    def __init__(self, running, url, registry, authority, *, faults, clock):
         self.ministack, self.url, self.registry, self.authority = running, url, registry, authority
+        self.faults, self.clock = faults, clock
         session = boto3.Session(ACCOUNT, "test", region_name=REGION)
         self.root = cache(partial(session.client, endpoint_url=running.endpoint_url, config=CONFIG))
         self.root("dynamodb").create_table(
@@ -148,11 +152,12 @@ class Cloud:
 def cloud(programs):
     registry = deploy(programs["local"])
     authority = Authority(registry, DecisionLog(), apis=apis(registry))
+    more = {"faults": Faults(), "clock": CloudClock()}
     with (
         ministack.start(region=REGION, environment={"AUTH": "true"}) as running,
-        served(front(authority, ministack=running.endpoint_url, place=PLACE)) as url,
+        served(front(authority, ministack=running.endpoint_url, place=PLACE, **more)) as url,
     ):
-        yield Cloud(running, url, registry, authority)
+        yield Cloud(running, url, registry, authority, **more)
 
 
 @pytest.fixture
@@ -692,3 +697,76 @@ def test_a_ministack_that_is_gone_is_an_error_that_can_be_tried_again(programs):
         with pytest.raises(ClientError, match="MiniStack does not answer") as error:
             client.get_item(TableName=TABLE, Key=ONE)
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
+# --- faults that are injected
+
+
+@pytest.fixture
+def faults(cloud):
+    yield cloud.faults
+    cloud.faults.clear()
+
+
+def refused(call, *arguments, **parameters):
+    """Code and status of the error that a call ends in."""
+    with pytest.raises(ClientError) as error:
+        call(*arguments, **parameters)
+    answer = error.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_a_throttled_table_is_refused_as_an_on_demand_table_and_its_stream_is_read(cloud, faults):
+    faults.inject(Fault(kind=Kind.TABLE_THROTTLED, times=1, function="test"))
+    table = cloud.of("orders-api")("dynamodb")
+    cloud.iterator(cloud.of("orders-pipe", PIPE))
+    assert refused(table.get_item, TableName=TABLE, Key=ONE) == ("ThrottlingException", 400)
+    assert table.get_item(TableName=TABLE, Key=ONE)["Item"] == ONE
+
+
+def test_a_fault_about_another_function_leaves_a_role_alone(cloud, faults):
+    faults.inject(Fault(kind=Kind.TABLE_THROTTLED, function="another"))
+    before = faults.struck()
+    assert cloud.of("orders-api")("dynamodb").get_item(TableName=TABLE, Key=ONE)["Item"] == ONE
+    assert faults.struck() == before
+
+
+def placed(number):
+    return event("dynamodb.orders", "dynamodb-orders-stream", Detail=json.dumps({"number": number}))
+
+
+def test_entries_fail_each_for_itself_and_in_turn_for_either_reason(cloud, faults):
+    pipe = cloud.of("orders-pipe", PIPE)
+    faults.inject(Fault(kind=Kind.ENTRIES_FAILED, times=2))
+    answer = put(pipe, placed(1), {**placed(2), "Detail": "no JSON"}, placed(3), placed(4))
+    assert answer["FailedEntryCount"] == 3
+    codes = [entry.get("ErrorCode") for entry in answer["Entries"]]
+    assert codes == ["InternalFailure", "MalformedDetail", "ThrottlingException", None]
+    assert answer["Entries"][3]["EventId"]
+    assert put(pipe, placed(1))["FailedEntryCount"] == 0
+
+
+def test_entries_that_all_fail_are_none_for_the_bus(cloud, faults):
+    faults.inject(Fault(kind=Kind.ENTRIES_FAILED))
+    answer = put(cloud.of("orders-pipe", PIPE), placed(1), placed(2))
+    assert answer["FailedEntryCount"] == 2
+    assert not any("EventId" in entry for entry in answer["Entries"])
+
+
+def test_the_bus_fails_in_turn_with_an_error_of_its_own_and_by_throttling(cloud, faults):
+    pipe = cloud.of("orders-pipe", PIPE)
+    faults.inject(Fault(kind=Kind.BUS_UNAVAILABLE, times=3))
+    failures = [refused(put, pipe, placed(1)) for _ in range(3)]
+    assert failures == [("InternalException", 500), ("ThrottlingException", 400), ("InternalException", 500)]
+    assert put(pipe, placed(1))["FailedEntryCount"] == 0
+
+
+def test_a_signature_is_older_by_a_jump_of_the_clock_that_came_after_it(cloud, client, monkeypatch):
+    identity = cloud.as_(client)("sts").get_caller_identity
+    before = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=200)
+    with monkeypatch.context() as patch:
+        patch.setattr(botocore.auth, "get_current_datetime", lambda **_: before)
+        assert identity()["Account"] == ACCOUNT
+        cloud.clock.forward(200)
+        assert refused(identity) == ("SignatureDoesNotMatch", 403)
+    assert identity()["Account"] == ACCOUNT

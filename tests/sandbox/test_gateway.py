@@ -26,6 +26,7 @@ from sandbox.gateway import (
     Gateway,
     Incoming,
     IntegrationRefusedError,
+    IntegrationThrottledError,
     Invocation,
     Pipeline,
     ServiceAnswer,
@@ -692,6 +693,7 @@ def test_a_failed_function_is_a_bad_gateway_that_says_nothing_of_it(world, caplo
         (TimeoutError(), 504, "Endpoint request timed out"),
         (ConnectionError("no such function"), 504, "Network error communicating with endpoint"),
         (IntegrationRefusedError("apigateway may not"), 500, "Internal server error"),
+        (IntegrationThrottledError("Rate Exceeded."), 500, "Internal server error"),
     ],
 )
 @pytest.mark.parametrize("request_", [sign, confirm])

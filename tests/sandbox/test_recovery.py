@@ -193,6 +193,46 @@ def test_without_its_ministack_a_cloud_ends_and_the_next_one_is_new(tmp_path):
         assert processes_of(state) == []
 
 
+# A cloud that hangs in its shutdown, when it removes for the second time what it removed when it began.
+SLOW_TO_END = """
+import shutil, sys, time
+from pathlib import Path
+import sandbox.cloud
+state = Path(sys.argv[1])
+remove = shutil.rmtree
+removed = []
+def slowly(path, **options):
+    if removed.count(path) == 1:
+        (state / "hangs").touch()
+        time.sleep(600)
+    removed.append(path)
+    remove(path, **options)
+shutil.rmtree = slowly
+sandbox.cloud.main()
+"""
+
+
+def test_up_while_the_old_cloud_shuts_down_without_its_ministack_is_a_new_cloud(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    command = [sys.executable, "-c", SLOW_TO_END, str(state), "--region", REGION, "--program", str(graph.ROOT)]
+    with ended(state), subprocess.Popen(command, cwd=graph.ROOT, start_new_session=True) as old:
+        try:
+            about = until(lambda: session.found(state), "the old cloud serves").about
+            os.kill(about["ministack"]["pid"], signal.SIGKILL)
+            until((state / "hangs").exists, "the old cloud shuts down")
+            assert old.poll() is None
+            new = session.start(state, region=REGION)
+            assert old.wait(DEADLINE) == -signal.SIGKILL
+            assert new.instance != about["instance"]
+            assert session.found(state).instance == new.instance
+            assert (state / "tmp").is_dir()
+            pids = {pid for pid, command in processes_of(state) if b"sandbox.cloud" in command}
+            assert pids == {new.about["pid"]}
+        finally:
+            old.kill()
+
+
 def test_two_starts_at_once_are_one_cloud(tmp_path):
     state = tmp_path / "state"
     with ended(state), ThreadPoolExecutor(2) as pool:

@@ -4,8 +4,11 @@ import threading
 
 import pytest
 
+from sandbox.clock import CloudClock
 from sandbox.delivery import Later
+from sandbox.faults import KilledError
 from sandbox.schedule import Schedule, seconds
+from tests.sandbox.conftest import until
 
 
 class Target:
@@ -121,3 +124,26 @@ def test_it_ends_when_it_is_told():
     stopping.set()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_a_jump_of_the_clock_starts_what_is_due_then():
+    clock, target, stopping = CloudClock(), Target(), threading.Event()
+    schedule = Schedule(lambda: target, body="{}", every=3600, clock=clock)
+    thread = threading.Thread(target=schedule.run, args=(stopping,))
+    thread.start()
+    try:
+        until(lambda: len(target.jobs) == 1, "it starts at once")
+        clock.forward(3600)
+        until(lambda: len(target.jobs) == 2, "it starts once more")
+    finally:
+        stopping.set()
+        thread.join(30)
+
+
+def test_one_that_is_killed_loses_what_it_had_started_and_the_next_begins_at_once(clock):
+    target = Target(Later(1950.0, {"tried": 1}), None)
+    with pytest.raises(KilledError):
+        Schedule(lambda: target, body="{}", every=900, clock=clock, killed=lambda: True).step()
+    clock.now = 1100
+    assert Schedule(lambda: target, body="{}", every=900, clock=clock).step() == 900
+    assert [(job.since, dict(job.state)) for job in target.jobs] == [(1000, {}), (1100, {})]
