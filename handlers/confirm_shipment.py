@@ -6,6 +6,7 @@ FAILURE_QUEUE_URL.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,12 @@ _CARRIER = setting("CARRIER")
 _CALLER = caller_of(setting("CARRIER_PRINCIPAL"))
 _FAILURE_QUEUE_URL = setting("FAILURE_QUEUE_URL")
 _store = Repository(setting("TABLE_NAME"))
-_sqs = boto3.client("sqs", config=BOUNDED)
+
+
+@functools.cache
+def _sqs() -> Any:
+    """Made for the first rejection: a client is a tenth of a cold start, and a rejection is rare."""
+    return boto3.client("sqs", config=BOUNDED)
 
 
 class UnknownOrderError(Exception):
@@ -102,7 +108,7 @@ def _reject(
 ) -> None:
     """Put the event into the failure queue, with the reason."""
     error_type = type(rejection).__name__
-    _sqs.send_message(
+    _sqs().send_message(
         QueueUrl=_FAILURE_QUEUE_URL,
         MessageBody=failure_record(
             event, context, condition="Rejected", error_type=error_type, reason=rejection.reason

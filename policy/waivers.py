@@ -7,17 +7,24 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-_CARRIER_CONNECTION = (
-    "event-gateway::event-gateway:components:CarrierIntegration$aws:cloudwatch/eventConnection:EventConnection::*"
-)
+_CARRIER = "event-gateway::event-gateway:components:CarrierIntegration$aws:cloudwatch/"
 _MOCK = "urn:pulumi:*::event-gateway::event-gateway:components:"
 
 # Rule -> resource -> reason, as in a configuration.
 OURS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "api-destination-endpoint-safe": MappingProxyType(
+            {
+                f"urn:pulumi:local::{_CARRIER}eventApiDestination:EventApiDestination::*": (
+                    "The mock carrier's URL in the local cloud is on 127.0.0.1, which nobody else reaches."
+                ),
+            }
+        ),
         "connection-authorization-allowed": MappingProxyType(
             {
-                f"urn:pulumi:{stack}::{_CARRIER_CONNECTION}": "The mock carrier, whom this stack has, knows BASIC only."
+                f"urn:pulumi:{stack}::{_CARRIER}eventConnection:EventConnection::*": (
+                    "The mock carrier, whom this stack has, knows BASIC only."
+                )
                 for stack in ("dev", "local")
             }
         ),

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,9 @@ class Cloud(World):
         try:
             self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
         except self._logs.exceptions.ResourceNotFoundException:
-            self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
+            # Several requests may be the first ones of the day.
+            with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
+                self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
             self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
 

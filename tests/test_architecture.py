@@ -16,11 +16,20 @@ MAY_IMPORT = {
     "policy": set(),
     "engine": set(),
     "sandbox": {"engine"},
+    # Reads the orders and events that handlers write, by the rules of the handlers.
+    "ops": {"contracts", "handlers", "sandbox"},
 }
-NEVER = {"policy": {"pulumi_aws", "pulumi_aws_native"}, "handlers": {"pydantic", "aws_xray_sdk", "pulumi"}}
+# To `ops`, the local cloud is one more account: it has its credentials, and knows nothing of what plays AWS.
+SEAM = {"sandbox.access", "sandbox.client"}
+NEVER = {
+    "ops": {"pulumi", "pulumi_aws", "pulumi_aws_native"},
+    "policy": {"pulumi_aws", "pulumi_aws_native"},
+    "handlers": {"pydantic", "aws_xray_sdk", "pulumi"},
+}
 
 
-def imported(folder):
+def imported(folder, name_of=lambda module: module.partition(".")[0]):
+    """Which files of a folder import what, by package or by what `name_of` makes of a module's name."""
     found = {}
     for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -28,7 +37,7 @@ def imported(folder):
             if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names = [node.module]
             for name in names:
-                found.setdefault(name.partition(".")[0], set()).add(path.relative_to(ROOT).as_posix())
+                found.setdefault(name_of(name), set()).add(path.relative_to(ROOT).as_posix())
     return found
 
 
@@ -38,6 +47,11 @@ def test_a_folder_imports_only_what_is_below_it(folder):
     assert found, f"{folder} holds no module"
     wrong = {name: places for name, places in found.items() if name in OURS - {folder} - MAY_IMPORT[folder]}
     assert wrong == {}
+
+
+def test_who_operates_uses_of_the_local_cloud_only_what_is_meant_for_it():
+    modules = {module for module in imported("ops", name_of=str) if module.partition(".")[0] == "sandbox"}
+    assert modules == SEAM
 
 
 @pytest.mark.parametrize("folder", NEVER)

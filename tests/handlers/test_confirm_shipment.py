@@ -40,7 +40,7 @@ def event(order_id, shipped_at=SHIPPED_AT, caller=CALLER, **detail):
 
 
 @pytest.fixture(scope="session")
-def confirm_with(load, context, table, failures):
+def confirm_with(load, aws, context, table, failures):
     """The function of carrier alpha, under further environment variables."""
 
     def made(**further):
@@ -52,7 +52,7 @@ def confirm_with(load, context, table, failures):
             **further,
         }
         handler = load("confirm_shipment", **environment).handler
-        return lambda confirmation: handler(confirmation, context)
+        return lambda confirmation: aws(lambda: handler(confirmation, context), **environment)
 
     return made
 

@@ -36,15 +36,15 @@ def api(load, context, table):
 
 
 @pytest.fixture(scope="module")
-def confirm(load, context, table, failures):
-    handler = load(
-        "confirm_shipment",
-        TABLE_NAME=table,
-        CARRIER="alpha",
-        CARRIER_PRINCIPAL=PRINCIPAL,
-        FAILURE_QUEUE_URL=failures.url,
-    ).handler
-    return lambda confirmation: handler(confirmation, context)
+def confirm(load, aws, context, table, failures):
+    environment = {
+        "TABLE_NAME": table,
+        "CARRIER": "alpha",
+        "CARRIER_PRINCIPAL": PRINCIPAL,
+        "FAILURE_QUEUE_URL": failures.url,
+    }
+    handler = load("confirm_shipment", **environment).handler
+    return lambda confirmation: aws(lambda: handler(confirmation, context), **environment)
 
 
 @pytest.fixture(scope="module")

@@ -280,9 +280,8 @@ def cloud(tmp_path_factory, _at_the_root):
     configured = settings(tmp_path_factory.mktemp("settings") / "Pulumi.local.yaml")
     running = session.start(state, region=REGION, time_factor=_TIME_FACTOR)
     try:
-        with opened(
-            "local", program=graph.ROOT, settings=configured, state=state, pack=None, providers=running
-        ) as stack:
+        # Under the pack, as `make up` does: what AWS makes of the inputs is known here and nowhere else.
+        with opened("local", program=graph.ROOT, settings=configured, state=state, providers=running) as stack:
             run = stack.up("--skip-preview")
             assert run.code == 0, run.output
             outputs = stack.outputs()

@@ -1,0 +1,54 @@
+"""`make chaos`: a storm over the deployed program, and what became of every order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from engine import EngineError
+from sandbox.session import SessionError
+from sandbox.stack import StackError
+from tests import graph
+from tests.chaos.audit import audit
+from tests.chaos.deployment import DeploymentError
+from tests.chaos.plan import LEAST, Plan
+from tests.chaos.report import document, text
+from tests.chaos.storm import rage
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--orders", type=_count, default=1000, help="how many (1000)")
+    parser.add_argument("--seed", type=int, help="replays a storm; without one, another storm each time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the report as a document")
+    wanted = parser.parse_args()
+    plan = Plan(seed=secrets.randbelow(2**31) if wanted.seed is None else wanted.seed, count=wanted.orders)
+    print(f"seed {plan.seed}: replay with `make chaos SEED={plan.seed} ORDERS={plan.count}`", flush=True)
+    # The engine runs the program from its folder, and paths of its archives are relative to it.
+    os.chdir(graph.ROOT)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        try:
+            storm = rage(plan, Path(folder), lambda said: print(said, flush=True))
+        except (DeploymentError, EngineError, SessionError, StackError) as error:
+            print(error, file=sys.stderr)
+            return 1
+    told = document(plan, storm, audit(storm.facts))
+    if wanted.json:
+        wanted.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    print(text(told))
+    return 1 if told["violations"] else 0
+
+
+def _count(argument: str) -> int:
+    if not argument.isdecimal() or int(argument) < LEAST:
+        raise argparse.ArgumentTypeError(f"a storm has at least {LEAST} orders, and not {argument!r}")
+    return int(argument)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
