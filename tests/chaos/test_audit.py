@@ -108,6 +108,14 @@ def broken(facts):
 
 def test_where_all_is_well_nothing_is_noticed():
     assert audit(WELL) == []
+
+
+def test_a_carrier_without_a_ledger_that_confirmed_has_seen_the_order():
+    mock, unaccountable = Placement("key-3", "acme", 201, LOST_ANSWER), WELL.calls[:3]
+    facts = but(placements=(*WELL.placements[:4], mock), calls=unaccountable)
+    assert broken(facts) == set()
+    others = tuple(one for one in facts.confirmations if one.sender != "acme")
+    assert (SEES, LOST_ANSWER) in broken(replace(facts, confirmations=others))
     assert WELL.lost == []
 
 

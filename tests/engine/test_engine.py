@@ -168,7 +168,15 @@ def test_a_changed_pipe_is_made_anew_before_the_old_one_goes(ours):
         run = stack.up("--skip-preview")
     assert run.code == 0, run.output
     pipe = ("aws-native:pipes:Pipe", "event-gateway-local-orders")
-    assert finished(run) == [("created replacement", *pipe), ("replaced", *pipe), ("deleted original", *pipe)]
+    done = finished(run)
+    assert [step for step in done if step[1:] == pipe] == [
+        ("created replacement", *pipe),
+        ("replaced", *pipe),
+        ("deleted original", *pipe),
+    ]
+    # Its name is new, and the alarms that watch it follow.
+    others = {step[:2] for step in done if step[1:] != pipe}
+    assert others == {("updated", "aws:cloudwatch:MetricAlarm")}
 
 
 def test_a_changed_mapping_template_deploys_the_api_again(ours):

@@ -118,10 +118,11 @@ def of(clients):
 
 @pytest.fixture
 def an_input(programs):
-    """What the program gives to the first of its resources of a type: complete, and accepted."""
+    """What the program gives to one of its resources of a type, always the same: complete, and accepted."""
 
     def inputs(type_, **changed):
-        node = next(iter(programs["local"].of(type_)))
+        # Registration has no order that a test could rely on.
+        node = min(programs["local"].of(type_), key=lambda node: node.name)
         inputs = read(json_format.ParseDict(node.inputs, struct_pb2.Struct()))
         named = KINDS[type_].naming
         return {**({named.input: node.name} if named else {}), **inputs, **changed}

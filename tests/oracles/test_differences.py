@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.documents import rows
 from tests.oracles.differences import PATTERNS, TEMPLATES, Case, decided, ours, theirs, unexplained
 from tests.oracles.engines import VELOCITIES, Refused
-from tests.test_docs import FIDELITY, rows
+from tests.test_docs import FIDELITY
 
 HEADING = "Differences from other engines"
 
@@ -16,7 +17,7 @@ def text(rendered):
 
 
 def test_fidelity_has_a_row_for_each_difference_and_no_other():
-    explained = [cells[0] for heading, cells in rows(FIDELITY.read_text()) if heading == HEADING]
+    explained = [row.cells[0] for row in rows(FIDELITY.read_text()) if row.heading == HEADING]
 
     assert explained == [difference.name for difference in (*TEMPLATES, *PATTERNS)]
 
