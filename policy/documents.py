@@ -33,7 +33,8 @@ _POSITIVE = ("StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals"
 # Without ...IfExists and ForAllValues:, which are true of a request that lacks the key.
 _RESTRICTING = frozenset(f"{quantifier}{name}" for quantifier in ("", "ForAnyValue:") for name in _POSITIVE)
 # Prowler's test of source ARNs refuses this many wildcards.
-_MANY = 3
+# arn:partition:service:region:account:resource.
+_ARN_PARTS = 6
 _ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 
 
@@ -67,7 +68,7 @@ def _yaml(text: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date that no calendar has is a plain ValueError
+    except Exception:  # noqa: BLE001 - tags that don't fit their text raise whatever their constructor does
         return None
 
 
@@ -75,7 +76,12 @@ def _anything(value: Any) -> bool:
     """Whether a condition's value says nobody in particular."""
     if not isinstance(value, str):
         return value is None
-    return not value.strip("*?") or value.endswith(":*") or value.count("*") >= _MANY or value in _ALL_ADDRESSES
+    if value.startswith("arn:"):
+        # Of an ARN it is the account that says who; a bucket's has none, and is somebody's by its name.
+        account, resource = ([*value.split(":", _ARN_PARTS - 1), *[""] * _ARN_PARTS])[4:_ARN_PARTS]
+        owner = account or resource.partition("/")[0]
+        return not owner or bool({"*", "?"} & set(owner))
+    return not value.strip("*?:") or value in _ALL_ADDRESSES
 
 
 def items(value: Any) -> list[Any]:
@@ -161,9 +167,14 @@ def _statement(index: int, raw: dict[str, Any]) -> Statement:
 def _principals(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for kind, names in cast("dict[str, Any]", value).items():
-            yield from ((kind, name) for name in items(names))
+            yield from ((kind, _named(name)) for name in items(names))
     else:
-        yield from (("*", name) for name in items(value))
+        yield from (("*", _named(name)) for name in items(value))
+
+
+def _named(principal: Any) -> Any:
+    """The principal; what is no text is nobody that could be known."""
+    return principal if isinstance(principal, str) else UNKNOWN
 
 
 def _conditions(value: Any) -> Any:

@@ -134,11 +134,11 @@ class Response:
         return self.node.at("responseTemplates")
 
     def answers(self, backend: str) -> bool:
-        """Whether its pattern matches this status of the backend; a pattern that cannot be read matches nothing."""
+        """Whether its pattern matches this status of the backend; a pattern that cannot be read here may match."""
         try:
             return isinstance(self.pattern.value, str) and bool(re.fullmatch(self.pattern.value, backend))
-        except re.error:
-            return False
+        except (re.error, OverflowError):  # Java's syntax has more than Python's
+            return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,10 @@ class RulePolicy(_Runs[Rule], ResourceValidationPolicy):
         subject = Subject(
             args.resource_type, args.props, settings, examination, urn=args.urn, protect=args.opts.protect
         )
-        findings = list(rule.check(subject))
+        try:
+            findings = list(rule.check(subject))
+        except Exception as error:  # noqa: BLE001 - see _unread
+            findings = [_unread(rule, error)]
         self.report[args.urn] = subject.verdict
         for finding in findings:
             self._tell(subject, finding, report_violation)
@@ -130,10 +133,22 @@ class StackRulePolicy(_Runs[StackRule], StackValidationPolicy):
         if settings is None:
             return
         stack = Stack(members=_members(args.resources, settings), settings=settings)
-        findings = list(self.rule.check(stack))
+        try:
+            findings = list(self.rule.check(stack))
+        except Exception as error:  # noqa: BLE001 - see _unread
+            report_violation(_unread(self.rule, error), None)
+            findings = []
         self.report.update({member.urn: member.verdict for member in stack.of(self.rule.types)})
         for member, finding in findings:
             self._tell(member, finding, report_violation, member.urn)
+
+
+def _unread(rule: Rule | StackRule, error: Exception) -> str:
+    """An error of a rule would stop the engine with a traceback, or hide what is wrong: it is a violation by name.
+
+    The error's own text may quote a value, so only its kind is told.
+    """
+    return f"report that {rule.name} cannot read these inputs ({type(error).__name__}), and waive it here until it can"
 
 
 def _members(resources: list[PolicyResource], settings: Settings) -> list[Member]:

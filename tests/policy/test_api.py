@@ -550,7 +550,8 @@ def test_what_an_integration_does_not_say_yet_is_left_to_the_update():
         ({"default": {"statusCode": 301}}, None),
         ({"default": {}}, None),
         ({"201": {"statusCode": "201"}}, None),
-        ({"(": {"statusCode": "200"}}, None),
+        ({"(": {"statusCode": "200"}}, failure(f"{DIRECT}.responses.(.statusCode")),
+        ({"a{99999999999999999999}": {"statusCode": "502"}}, None),
         (
             {".*": {"statusCode": "200"}},
             failure(f"{DIRECT}.responses.*.statusCode").replace("responses.*", "responses..*"),
@@ -562,7 +563,7 @@ def test_what_an_integration_does_not_say_yet_is_left_to_the_update():
         ),
         ("text", None),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_which_answers_hide_a_failure(answers: Any, flaw: str | None):
     assert within("x-amazon-apigateway-integration", "responses", to=answers) == ({MAPPED: [flaw]} if flaw else {})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from policy.documents import IDENTITY_KEYS, statements
+from policy.documents import IDENTITY_KEYS, UNREADABLE, document, statements
 from policy.props import UNKNOWN
 
 ACCOUNT = "111122223333"
@@ -94,8 +94,16 @@ def test_an_operator_that_excludes_restricts_nothing(operator: str):
         ([ACCOUNT, "*"], False),
         ("", False),
         ("?*", False),
-        ("arn:aws:events:eu-west-1:111122223333:*", False),
+        ("arn:aws:events:eu-west-1:111122223333:*", True),
+        ("arn:aws:execute-api:us-east-1:111122223333:abc/*/*/*", True),
+        ("arn:aws:events:*:111122223333:rule/*/*", True),
         ("arn:aws:events:*:*:rule/*", False),
+        ("arn:aws:sns:us-east-1:*:alerts", False),
+        ("arn:aws:iam::*:role/admin", False),
+        ("arn:aws:iam::11112222????:role/admin", False),
+        ("arn:aws:s3:::orders", True),
+        ("arn:aws:s3:::*", False),
+        ("arn:aws:s3", False),
         ("arn:aws:events:*:111122223333:rule/orders-*", True),
         ("0.0.0.0/0", False),
         ("::/0", False),
@@ -120,3 +128,13 @@ def test_one_of_several_keys_is_enough():
 
 def test_keys_that_are_no_text_are_read_without_an_error():
     assert statement(Condition={"StringEquals": {1: "x", None: "y"}}).public
+
+
+@pytest.mark.parametrize("text", ["paths: !!bool x", "a: !!int ''", "a: !!timestamp x", "a: &s [*s]", "a: 2026-02-31"])
+def test_text_that_is_hardly_yaml_is_read_without_an_error(text: str):
+    assert document(text) is UNREADABLE or isinstance(document(text), dict)
+
+
+@pytest.mark.parametrize("principal", [[["x"]], {"AWS": [{"Fn::GetAtt": "x"}]}, {"Service": [["x"]]}, [None]])
+def test_a_principal_that_is_no_text_is_not_known(principal: Any):
+    assert {name for _, name in statement(Principal=principal).principals} == {UNKNOWN}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pulumi_policy import EnforcementLevel, Severity
 
 from policy import pack
-from policy.rule import Control, Group, Rule
-from policy.runner import NotExaminedError, RulePolicy
+from policy.rule import Control, Group, Rule, StackRule
+from policy.runner import NotExaminedError, RulePolicy, StackRulePolicy
 from policy.waivers import Ledger
 from tests.policy.cases.destinations import (
     CANARY,
@@ -22,7 +23,7 @@ from tests.policy.cases.destinations import (
     SECRET,
 )
 from tests.policy.engine import ADVISORY, MANDATORY, Engine, serialised
-from tests.policy.programs import put
+from tests.policy.programs import Thing, put
 
 FAST = {"invocationRateLimitPerSecond": 301}
 LITERAL = {"authorizationType": "API_KEY", "authParameters": {"apiKey": {"key": "x-api-key", "value": CANARY}}}
@@ -225,3 +226,27 @@ def test_policies_of_two_runs_share_nothing():
     first.register(CLASSIC_DESTINATION, put(GOOD[RATE][CLASSIC_DESTINATION], "invocationRateLimitPerSecond", 5))
     assert any(policy.report for policy in first.rules)
     assert not any(policy.report for policy in second.rules)
+
+
+@pytest.mark.parametrize("stack", [False, True], ids=["resource", "stack"])
+def test_a_rule_that_fails_is_a_violation_by_name_and_quotes_nothing(*, stack: bool):
+    def fail(_: Any) -> Iterator[Any]:
+        raise KeyError(CANARY)
+        yield
+
+    about = {"types": frozenset({"a:b:C"}), "check": fail}
+    policy = (
+        StackRulePolicy(
+            StackRule(**{key: value for key, value in {**vars(_rule()), **about}.items() if key != "examined"}),
+            Ledger(),
+        )
+        if stack
+        else RulePolicy(_rule(**about), Ledger())
+    )
+    engine = Engine([policy])
+    outcome = engine.register("a:b:C", {})
+    said = engine.analyze_stack_fully([Thing(type="a:b:C", name="thing", inputs={})]) if stack else outcome
+    assert said.messages == [
+        "report that nothing-is-right cannot read these inputs (KeyError), and waive it here until it can"
+    ]
+    assert said.levels == {MANDATORY: 1}
