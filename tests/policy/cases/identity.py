@@ -208,7 +208,7 @@ def _trust(type_: str) -> list[Mutant]:
         trusts("for nobody in particular", {"StringEquals": {"aws:SourceAccount": []}}),
         trusts("for no account", {"StringEquals": {"aws:SourceAccount": [None]}}),
         trusts("for all pipes", {"ArnLike": {"aws:SourceArn": "arn:aws:pipes:*:*:*/*"}}),
-        trusts("for all resources of a region", {"ArnLike": {"aws:SourceArn": f"arn:aws:pipes:eu-west-1:{ACCOUNT}:*"}}),
+        trusts("for a pipe of any account", {"ArnLike": {"aws:SourceArn": "arn:aws:pipes:eu-west-1:*:pipe/orders"}}),
         trusts("for whoever does not say", {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}),
         trusts("for all but one account", {"StringNotEquals": {"aws:SourceAccount": ACCOUNT}}),
         trusts("in a region", {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}),
