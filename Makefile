@@ -58,8 +58,9 @@ bench-quick: $(READY) ## the same with fewer rounds and smaller sizes, into buil
 	@$(BIN)/python -m bench --quick --output build/bench-quick.json
 	@$(BIN)/python -m bench report --results build/bench-quick.json --output build/performance-quick.md
 
-docs: $(READY) ## write docs/policies.md and the pack's two configurations again, from the rules
+docs: $(READY) ## write again what documents say of the rules and of the program
 	@$(BIN)/python -c 'from pathlib import Path; from policy.reference import write; write(Path())'
+	@$(BIN)/python -m tests.architecture
 
 engine: $(READY) ## find the Pulumi engine, or build it once per version
 	@$(BIN)/python -m engine

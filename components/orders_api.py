@@ -178,11 +178,11 @@ class OrdersApi(pulumi.ComponentResource):
         )
         args.store.grant_create(orders.role)
         args.store.grant_read(orders.role)
-        for route, method, path in (("places", "POST", "/orders"), ("reads", "GET", "/orders/*")):
+        for route in contracts.routes("orders"):
             orders.grant_invoke(
-                f"{self._name}-{route}-orders",
+                f"{self._name}-{route.operation}",
                 service="apigateway.amazonaws.com",
-                source_arn=pulumi.Output.concat(self._execution_arn, f"/{_STAGE}/{method}{path}"),
+                source_arn=pulumi.Output.concat(self._execution_arn, f"/{_STAGE}/{route.method}{route.path}"),
             )
 
     def _account_logging(self, name: str) -> pulumi.Resource:
@@ -217,12 +217,14 @@ class OrdersApi(pulumi.ComponentResource):
 
 def _resource_policy(clients: list[str], confirmers: list[str]) -> dict[str, Any]:
     """Who may call which route. Within one account an identity's own Allow is enough, so the refusal is explicit."""
-    orders = [f"execute-api:/{_STAGE}/POST/orders", f"execute-api:/{_STAGE}/GET/orders/*"]
-    confirm = [f"execute-api:/{_STAGE}/POST/confirm-shipment"]
-    return document(*_only("Clients", clients, orders), *_only("Carriers", confirmers, confirm))
+    return document(
+        *_only("Clients", clients, contracts.routes("orders")),
+        *_only("Carriers", confirmers, contracts.routes("put_events")),
+    )
 
 
-def _only(label: str, principals: list[str], resources: list[str]) -> tuple[Statement, Statement]:
+def _only(label: str, principals: list[str], routes: list[contracts.Route]) -> tuple[Statement, Statement]:
+    resources = [f"execute-api:/{_STAGE}/{route.method}{route.path}" for route in routes]
     # A condition and not a Principal: API Gateway refuses a policy that names a role which does not exist (yet).
     return (
         {

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from contracts.principals import caller_pattern
 
 _FOLDER = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"@\{([a-z_]+)\}")
+_PARAMETER = re.compile(r"\{[^}]*\}")
 # What a pipe fills in its template, from the record.
 _PIPE_PLACEHOLDER = re.compile(r"<(\$[^>]+)>")
 
@@ -24,6 +25,14 @@ class EventType(NamedTuple):
 
     source: str
     detail_type: str
+
+
+class Route(NamedTuple):
+    """One operation of the REST API, its path as ARNs have it: with `*` for a parameter."""
+
+    operation: str
+    method: str
+    path: str
 
 
 ORDER_CREATED = EventType("dynamodb.orders", "dynamodb-orders-stream")
@@ -58,6 +67,19 @@ def openapi(
         accepted=_model(_document("schemas/accepted.json")),
         message=_model(_document("schemas/message.json")),
     )
+
+
+def routes(integration: Literal["orders", "put_events"]) -> list[Route]:
+    """The routes that lead to one integration: clients' to the function of `orders`, carriers' to `put_events`.
+
+    Who may call a route, and whom the function answers, follows from this; a new route is a new operation here.
+    """
+    return [
+        Route(operation["operationId"], method.upper(), _PARAMETER.sub("*", path))
+        for path, operations in _parsed("openapi.yaml", _content("openapi.yaml"))["paths"].items()
+        for method, operation in operations.items()
+        if operation["x-amazon-apigateway-integration"]["uri"] == f"@{{{integration}_integration}}"
+    ]
 
 
 def confirm_request_template(bus_name: str) -> str:
@@ -130,20 +152,28 @@ def carrier_confirmations_pattern(*, account: str, principal_arn: str) -> str:
 
 def _text(path: str, **values: str) -> str:
     """Fill a text file whose placeholders stand inside JSON strings."""
-    content = (_FOLDER / path).read_text(encoding="utf-8")
+    content = _content(path)
     _check(path, set(_PLACEHOLDER.findall(content)), values)
     return _PLACEHOLDER.sub(lambda found: json.dumps(values[found[1]])[1:-1], content)
 
 
 def _document(path: str, **values: Any) -> Any:
     """Fill a YAML or JSON file; a leaf that is one placeholder takes the value as it is, lists and objects included."""
-    content = (_FOLDER / path).read_text(encoding="utf-8")
+    content = _content(path)
     _check(path, set(_PLACEHOLDER.findall(content)), values)
+    return _fill(_parsed(path, content), values)
+
+
+def _content(path: str) -> str:
+    return (_FOLDER / path).read_text(encoding="utf-8")
+
+
+def _parsed(path: str, content: str) -> Any:
     if path.endswith(".json"):
-        return _fill(json.loads(content), values)
+        return json.loads(content)
     import yaml  # noqa: PLC0415 - functions carry this module and need its JSON only
 
-    return _fill(yaml.safe_load(content), values)
+    return yaml.safe_load(content)
 
 
 def _model(schema: dict[str, Any]) -> dict[str, Any]:

@@ -152,5 +152,5 @@ def _message(status: int, message: str) -> Response[Any]:
     return _json(status, {"message": message, "request_id": _app.current_event.request_context.request_id})
 
 
-def _json(status: int, document: dict[str, str]) -> Response[Any]:
+def _json(status: int, document: dict[str, Any]) -> Response[Any]:
     return Response(status_code=int(status), content_type=content_types.APPLICATION_JSON, body=document)

@@ -32,9 +32,8 @@ IDENTITY_KEYS = (
 _POSITIVE = ("StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress")
 # Without ...IfExists and ForAllValues:, which are true of a request that lacks the key.
 _RESTRICTING = frozenset(f"{quantifier}{name}" for quantifier in ("", "ForAnyValue:") for name in _POSITIVE)
-# Prowler's test of source ARNs refuses this many wildcards.
 # arn:partition:service:region:account:resource.
-_ARN_PARTS = 6
+ARN_PARTS = 6
 _ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 
 
@@ -72,13 +71,13 @@ def _yaml(text: str) -> Any:
         return None
 
 
-def _anything(value: Any) -> bool:
-    """Whether a condition's value says nobody in particular."""
+def anybody(value: Any) -> bool:
+    """Whether a source, as a condition or a permission states it, is nobody in particular. What is unknown is not."""
     if not isinstance(value, str):
         return value is None
     if value.startswith("arn:"):
         # Of an ARN it is the account that says who; a bucket's has none, and is somebody's by its name.
-        account, resource = ([*value.split(":", _ARN_PARTS - 1), *[""] * _ARN_PARTS])[4:_ARN_PARTS]
+        account, resource = ([*value.split(":", ARN_PARTS - 1), *[""] * ARN_PARTS])[4:ARN_PARTS]
         owner = account or resource.partition("/")[0]
         return not owner or bool({"*", "?"} & set(owner))
     return not value.strip("*?:") or value in _ALL_ADDRESSES
@@ -121,7 +120,7 @@ class Statement:
     def restricted(self, keys: Iterable[str]) -> bool:
         """Whether one of the keys has to be there and to be somebody in particular; what is unknown yet is."""
         said = (self.condition(key, operators=_RESTRICTING) for key in keys)
-        return any(values and not any(_anything(value) for value in values) for values in said)
+        return any(values and not any(anybody(value) for value in values) for values in said)
 
     @property
     def public(self) -> bool:

@@ -1,6 +1,7 @@
 """What a mapping template of API Gateway puts of the request into the JSON that it renders, and how it escapes that.
 
-A reading of Velocity, not an execution: both branches of an `#if` count, and what cannot be followed counts as raw.
+A reading of Velocity, not an execution: both branches of an `#if` count, a loop counts as run again, what an object was
+given by a call or an assignment to a part of it is in all of it, and what cannot be followed is a flaw of its own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What decides where an event goes and what it is taken for.
-ROUTING = ("Source", "DetailType", "EventBusName")
+# What decides where an event goes and what it is taken for; an entry as a whole does.
+ROUTING = ("Entries", "Source", "DetailType", "EventBusName", "Resources")
+# What a template may set of the call itself.
+OVERRIDE = "$context.requestOverride"
 
 _COMMENT = re.compile(r"##[^\n]*|#\*.*?\*#", re.DOTALL)
-_DIRECTIVE = re.compile(r"#\{?(set|foreach|if|elseif|else|end|break|stop)\}?[ \t]*(?=(\()?)")
-_REFERENCE = re.compile(r"\$!?\{?([A-Za-z_]\w*)")
-_MEMBER = re.compile(r"\.([A-Za-z_]\w*)")
-_ASSIGNED = re.compile(r"\s*\$!?\{?(\w+)\}?\s*(?:=|\bin\b)(.*)", re.DOTALL)
+_DIRECTIVE = re.compile(r"#\{?(?:(set|foreach|if|elseif)\}?\s*\(|(else|end|break|stop)\}?)")
+# Macros, other files, text as it is: nothing that AWS's reference of mapping templates knows.
+_UNREAD_DIRECTIVE = re.compile(
+    r"\\#\{?\w+\}?\s*\(|#(?:\[\[|@|\{?(?:define|evaluate|include|macro|parse)\b|\{?[A-Za-z_]\w*\}?\()"
+)
+_REFERENCE = re.compile(r"\$!?\{?([A-Za-z_][\w-]*)")
+_MEMBER = re.compile(r"\.([A-Za-z_][\w-]*)")
+_ASSIGNS = re.compile(r"\}?\s*(?:=|\bin\b)")
 _LITERAL = re.compile(r"'[^']*'")
+_NAME = re.compile(r"\s*(?:'([^'$]*)'|\"([^\"$]*)\")\s*")
 _STRUCTURE = re.compile(r"\s*[\[{]")
 # escapeJavaScript escapes apostrophes too, which JSON does not know; AWS documents the first way to undo it.
 _APOSTROPHES = {
@@ -31,6 +39,12 @@ _APOSTROPHES = {
 _ENCODING = frozenset({"base64Encode", "urlEncode"})
 _TELLING = frozenset({"contains", "endsWith", "equals", "indexOf", "isEmpty", "length", "size", "startsWith"})
 _KEEPING = frozenset({"toLowerCase", "toString", "toUpperCase", "trim"})
+# Calls of lists and maps that give a flag, or what was there before.
+_ADDING = frozenset({"add", "addAll", "put", "putAll"})
+# Calls that change nothing of what they are called on.
+_READING = (
+    _TELLING | _KEEPING | {"concat", "containsKey", "get", "matches", "replace", "replaceAll", "split", "substring"}
+)
 # What of the context the caller chooses.
 _CALLERS = (("authorizer",), ("identity", "userAgent"), ("path",))
 
@@ -40,6 +54,7 @@ class Flaw(Enum):
 
     UNESCAPED = "unescaped"
     APOSTROPHE = "apostrophe"
+    UNREAD = "unread"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +69,7 @@ class _Data:
 
 
 _RAW = _Data()
+_ENCODED = _Data(escapes=2, encoded=True)  # as good as an escape for every string around it
 
 
 def without_comments(template: str) -> str:
@@ -67,129 +83,320 @@ def reads_body(template: str) -> bool:
 
 
 def flaws(template: str) -> set[Flaw | str]:
-    """What is wrong with the JSON that it renders: a `Flaw`, or the member of `ROUTING` that the caller chooses."""
-    found: set[Flaw | str] = set()
-    position, variables = _Position(), dict[str, _Data | None]()
-    for piece in _pieces(without_comments(template)):
-        if isinstance(piece, _Assignment):
-            variables[piece.name] = _value(piece.expression, variables)
-        elif isinstance(piece, _Reference):
-            data = _read(piece, variables)
-            position.reference()
-            if data is None:
-                continue
-            if position.key in ROUTING:
-                found.add(position.key)
-            elif data.unfixed or data.broken:
-                found.add(Flaw.APOSTROPHE)
-            elif not position.safe_for(data):
-                found.add(Flaw.UNESCAPED)
-        else:
-            position.read(piece)
-    return found
+    """What is wrong with the JSON that it renders: a `Flaw`, or the member of `ROUTING` or `OVERRIDE` that the caller
+    chooses.
+    """
+    reading = _Reading()
+    reading.over(list(_pieces(template)))
+    return reading.found
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Assignment:
-    """A `#set`, or what a `#foreach` sets."""
+class _Directive:
+    """One of `_DIRECTIVE`, or "" for what is not read."""
 
     name: str
-    expression: str
+    arguments: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Reference:
     name: str
     chain: tuple[tuple[str, str | None], ...]
-    """Members from left to right, each with the text of its arguments if it is called."""
+    """Members from left to right, each with the text of its arguments if it is called; "[]" with that of an index."""
+    closed: bool = True
 
 
-def _pieces(text: str) -> Iterator[_Assignment | _Reference | str]:
-    """Assignments, references and the literal text between them; conditions render nothing."""
+_UNREAD = _Directive(name="")
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+def _pieces(text: str) -> Iterator[_Directive | _Reference | str]:
+    """Directives, references and the literal text between them."""
     at = 0
     while at < len(text):
-        if directive := _DIRECTIVE.match(text, at):
+        if comment := _COMMENT.match(text, at):
+            at = comment.end()
+        elif unread := _unread(text, at):
+            yield _UNREAD
+            at = unread.end()
+        elif directive := _DIRECTIVE.match(text, at):
             at = directive.end()
-            if directive[2]:
-                end = _closing(text, at)
-                if assigned := _ASSIGNED.fullmatch(text[at + 1 : end - 1]):
-                    yield _Assignment(name=assigned[1], expression=assigned[2])
-                at = end
+            if directive[1]:
+                end = _closing(text, at - 1)
+                yield _Directive(name=directive[1], arguments=text[at : (end or len(text) + 1) - 1])
+                if end is None:
+                    yield _UNREAD
+                at = end or len(text)
+            else:
+                yield _Directive(name=directive[2])
         elif start := _REFERENCE.match(text, at):
             reference, at = _reference(text, start)
             yield reference
         else:
-            following = re.compile(r"[#$]").search(text, at + 1)
+            following = re.compile(r"[#$]|\\#").search(text, at + 1)
             end = following.start() if following else len(text)
             yield text[at:end]
             at = end
 
 
+def _unread(text: str, at: int) -> re.Match[str] | None:
+    return None if _DIRECTIVE.match(text, at) else _UNREAD_DIRECTIVE.match(text, at)
+
+
 def _reference(text: str, start: re.Match[str]) -> tuple[_Reference, int]:
     """The reference that starts so, and where it ends."""
-    at = start.end()
+    at, closed = start.end(), True
     chain: list[tuple[str, str | None]] = []
     while True:
-        if member := _MEMBER.match(text, at):
-            at = member.end()
-            arguments = None
-            if text[at : at + 1] == "(":
-                end = _closing(text, at)
-                arguments, at = text[at + 1 : end - 1], end
-            chain.append((member[1], arguments))
-        elif text[at : at + 1] == "[":
-            at = _closing(text, at)
-            chain.append(("[]", None))
+        member = _MEMBER.match(text, at)
+        at = member.end() if member else at
+        opening = text[at : at + 1]
+        if opening == "[" or (member and opening == "("):
+            end = _closing(text, at)
+            closed = closed and end is not None
+            arguments, at = text[at + 1 : (end or len(text) + 1) - 1], end or len(text)
+            if opening == "(" and member:
+                chain.append((member[1], arguments))
+            else:
+                chain += [*([(member[1], None)] if member else []), ("[]", arguments)]
+        elif member:
+            chain.append((member[1], None))
         else:
             break
-    return _Reference(name=start[1], chain=tuple(chain)), at
+    return _Reference(name=start[1], chain=tuple(chain), closed=closed), at
 
 
-def _closing(text: str, at: int) -> int:
-    """Behind the bracket that closes the one here, or the end of the text. Velocity's strings have no escapes."""
-    depth, quote = 0, ""
+def _closing(text: str, at: int) -> int | None:
+    """Behind the bracket that closes the one here, if any does. Velocity's strings have no escapes."""
+    opened, quote = "", ""
     for index in range(at, len(text)):
         character = text[index]
         if quote:
             quote = "" if character == quote else quote
         elif character in "\"'":
             quote = character
-        elif character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-            if not depth:
+        elif character in _BRACKETS:
+            opened += _BRACKETS[character]
+        elif opened.endswith(character):
+            opened = opened[:-1]
+            if not opened:
                 return index + 1
-    return len(text)
+        elif character in _BRACKETS.values():
+            return None
+    return None
 
 
-def _value(expression: str, variables: dict[str, _Data | None]) -> _Data | None:
-    """What an expression holds of the request, the least escaped part of it if there are several."""
-    expression = expression.strip()
-    if _LITERAL.fullmatch(expression):
-        return None
-    parts = [piece for piece in _pieces(expression) if isinstance(piece, _Reference)]
-    data = [found for part in parts if (found := _read(part, variables))]
-    if len(parts) == 1 and expression.startswith("$"):
-        return data[0] if data else None
-    # Beside other text a JSON value is no JSON value any more.
-    return replace(min(data, key=lambda found: found.escapes), is_json=False) if data else None
+def _references(expression: str) -> list[_Reference]:
+    return [piece for piece in _pieces(expression) if isinstance(piece, _Reference)]
 
 
-def _read(reference: _Reference, variables: dict[str, _Data | None]) -> _Data | None:
-    """What a reference holds of the request."""
-    chain = reference.chain
-    if reference.name == "input":
-        is_json = bool(chain) and chain[0][0] == "json"
-        return _followed(_Data(is_json=is_json), chain[1:], variables)
-    if reference.name == "context":
-        names = tuple(name for name, _ in chain)
-        return _RAW if any(names[: len(chosen)] == chosen for chosen in _CALLERS) else None
-    if reference.name == "util" and chain:
-        (name, arguments), *rest = chain
-        inner = _value(arguments or "", variables)
-        return _followed(_utility(name, inner), rest, variables)
-    return _followed(variables.get(reference.name), chain, variables)
+def _named(name: str) -> list[str]:
+    """The variables that a name may mean: a hyphen is a part of it, or of the text behind it."""
+    parts = name.split("-")
+    return ["-".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+_Variables = dict[str, "_Data | None"]
+
+
+def _worse(one: _Data | None, other: _Data | None) -> _Data | None:
+    """What is as dangerous as either."""
+    if one is None or other is None:
+        return one or other
+    return _Data(
+        is_json=one.is_json and other.is_json,
+        escapes=min(one.escapes, other.escapes),
+        unfixed=one.unfixed or other.unfixed,
+        broken=one.broken or other.broken,
+        encoded=one.encoded and other.encoded,
+    )
+
+
+def _either(one: _Variables, other: _Variables) -> _Variables:
+    return {name: _worse(one.get(name), other.get(name)) for name in {**one, **other}}
+
+
+@dataclass
+class _Block:
+    """An `#if` or `#foreach` that is being read."""
+
+    before: _Variables
+    start: int
+    loop: str | None
+    """The arguments of a `#foreach`."""
+    left: _Variables = field(default_factory=dict[str, "_Data | None"])
+    """What the branches so far, or a `#break`, leave behind."""
+    complete: bool = False  # whether one of its branches runs whatever happens
+
+
+# What API Gateway gives to a template.
+_GIVEN = frozenset({"context", "input", "stageVariables", "util"})
+
+
+class _Reading:
+    """Goes over the pieces of a template in the order in which they are run."""
+
+    def __init__(self) -> None:
+        self.found: set[Flaw | str] = set()
+        self._position = _Position()
+        self._variables: _Variables = {}
+        self._sharing: dict[str, set[str]] = {}  # variables that may be one object, or parts of one
+        self._blocks: list[_Block] = []
+
+    def over(self, pieces: list[_Directive | _Reference | str]) -> None:
+        at = 0
+        while at < len(pieces):
+            piece = pieces[at]
+            at += 1
+            if isinstance(piece, str):
+                self._position.read(piece)
+            elif isinstance(piece, _Reference):
+                self._render(piece)
+            else:
+                at = self._run(piece, at)
+
+    def _render(self, reference: _Reference) -> None:
+        data, position = self._read(reference), self._position
+        position.reference()
+        if data is None:
+            return
+        if position.key in ROUTING:
+            self.found.add(position.key)
+        elif not position.key:
+            self.found.add("Entries")
+        elif set(position.key) & set("$\\"):
+            self.found.add(Flaw.UNREAD)
+        elif data.unfixed or data.broken:
+            self.found.add(Flaw.APOSTROPHE)
+        elif not position.safe_for(data):
+            self.found.add(Flaw.UNESCAPED)
+
+    def _run(self, directive: _Directive, at: int) -> int:
+        """Do what it says; where to go on."""
+        name, blocks = directive.name, self._blocks
+        if not name:
+            self.found.add(Flaw.UNREAD)
+        elif name == "set":
+            self._assign(directive.arguments)
+        elif name in {"if", "foreach"}:
+            loop = directive.arguments if name == "foreach" else None
+            blocks.append(_Block(before=dict(self._variables), start=at, loop=loop))
+            self._enter(directive)
+        elif name == "break":
+            for block in [block for block in blocks if block.loop is not None][-1:]:
+                block.left = _either(block.left, self._variables)
+        elif name == "end" and blocks:
+            return self._end(blocks.pop(), at)
+        elif name in {"else", "elseif"} and blocks:
+            block = blocks[-1]
+            block.left, block.complete = _either(block.left, self._variables), name == "else"
+            self._variables = dict(block.before)
+            self._enter(directive)
+        return at
+
+    def _enter(self, directive: _Directive) -> None:
+        if directive.name == "foreach":
+            self._assign(directive.arguments)
+        else:
+            self._value(directive.arguments)
+
+    def _end(self, block: _Block, at: int) -> int:
+        after = _either(block.left, self._variables)
+        self._variables = after if block.complete else _either(after, block.before)
+        if block.loop is None or self._variables == block.before:
+            return at
+        # What a round of the loop leaves behind is there in the next one.
+        self._blocks.append(_Block(before=dict(self._variables), start=block.start, loop=block.loop))
+        self._assign(block.loop)
+        return block.start
+
+    def _assign(self, arguments: str) -> None:
+        """What a `#set`, or a `#foreach` for each of its rounds, does."""
+        start = _REFERENCE.match(arguments.lstrip())
+        target, at = _reference(arguments.lstrip(), start) if start else (None, 0)
+        assigns = _ASSIGNS.match(arguments.lstrip(), at)
+        if target is None or assigns is None:
+            self.found.add(Flaw.UNREAD)
+            return
+        expression = arguments.lstrip()[assigns.end() :]
+        data = self._value(expression)
+        if target.name in _GIVEN:
+            self.found |= {OVERRIDE} if data and target.name == "context" else set()
+            self.found |= set() if target.name == "context" else {Flaw.UNREAD}
+            return
+        self._share(target.name, expression)
+        inner = [self._value(said or "") for _, said in target.chain]
+        if not target.chain:
+            self._variables[target.name] = data
+        elif data or any(inner):
+            self._taint(target.name)
+
+    def _share(self, name: str, expression: str) -> None:
+        """Take note that a change of the variables in an expression may be one of the variable, and the other way."""
+        group = {name}
+        for other in (name, *(one for reference in _references(expression) for one in _named(reference.name))):
+            group |= self._sharing.get(other, {other})
+        self._sharing.update(dict.fromkeys(group - _GIVEN, group - _GIVEN))
+
+    def _taint(self, name: str) -> None:
+        """Take note that an object has got something of the request."""
+        for variable in (one for named in _named(name) for one in self._sharing.get(named, {named})):
+            self._variables[variable] = _RAW
+
+    def _value(self, expression: str) -> _Data | None:
+        """What an expression holds of the request, the least escaped part of it if there are several."""
+        expression = expression.strip()
+        if _LITERAL.fullmatch(expression):
+            return None
+        parts = _references(expression)
+        data = [found for part in parts if (found := self._read(part))]
+        if len(parts) == 1 and expression.startswith("$"):
+            return data[0] if data else None
+        # Beside other text a JSON value is no JSON value any more.
+        return replace(min(data, key=lambda found: found.escapes), is_json=False) if data else None
+
+    def _read(self, reference: _Reference) -> _Data | None:
+        """What a reference holds of the request."""
+        if not reference.closed:
+            self.found.add(Flaw.UNREAD)
+        chain = [(name, arguments, self._value(arguments or "")) for name, arguments in reference.chain]
+        names = _named(reference.name)
+        if "input" in names:
+            is_json = bool(chain) and chain[0][0] == "json"
+            return _followed(_Data(is_json=is_json), chain[1:])
+        if reference.name == "context":
+            return self._context(chain)
+        if reference.name == "util" and chain:
+            return _followed(_utility(chain[0][0], chain[0][2]), chain[1:])
+        held: _Data | None = None
+        for name in names:
+            held = _worse(held, self._variables.get(name))
+        for name, arguments, inner in chain:
+            if name != "[]" and arguments is not None and name not in _READING:
+                self._share(reference.name, arguments)
+                if inner:
+                    self._taint(reference.name)
+        return _followed(held, chain)
+
+    def _context(self, chain: list[_Step]) -> _Data | None:
+        names: list[str] = []
+        for name, arguments, inner in chain:
+            if inner:
+                self.found.add(OVERRIDE)
+            literal = _NAME.fullmatch(arguments or "") if name in {"[]", "get"} else None
+            if arguments is not None and not literal:
+                break
+            names.append((literal[1] or literal[2] or "") if literal else name.partition("-")[0])
+        if names[:1] in ([], ["requestOverride"]):
+            # Whoever has the object itself can set what is called.
+            self.found.add(Flaw.UNREAD)
+        chosen = (tuple(names[: len(part)]) == part[: len(names)] for part in _CALLERS)
+        return _RAW if any(chosen) or any(inner for _, _, inner in chain) else None
+
+
+# A member with the text of its arguments, and what they hold.
+_Step = tuple[str, "str | None", "_Data | None"]
 
 
 def _utility(name: str, inner: _Data | None) -> _Data | None:
@@ -197,22 +404,22 @@ def _utility(name: str, inner: _Data | None) -> _Data | None:
         return None
     if name == "escapeJavaScript":
         return replace(inner, escapes=inner.escapes + 1, unfixed=True, broken=inner.broken or inner.unfixed)
-    return replace(_RAW, encoded=name in _ENCODING)
+    return _ENCODED if name in _ENCODING else _RAW
 
 
-def _followed(
-    data: _Data | None,
-    chain: tuple[tuple[str, str | None], ...] | list[tuple[str, str | None]],
-    variables: dict[str, _Data | None],
-) -> _Data | None:
+def _followed(data: _Data | None, chain: list[_Step]) -> _Data | None:
     """What is left of it once the members are called on it."""
-    for name, arguments in chain:
-        undone = _APOSTROPHES.get(name)
-        if name in _TELLING:
+    for name, arguments, inner in chain:
+        # The request may have a member of that name.
+        called = name if arguments is not None else ""
+        undone = _APOSTROPHES.get(called)
+        if called in _TELLING:
             data = None
         elif data and undone and undone.fullmatch(arguments or ""):
             data = replace(data, unfixed=False)
-        elif _value(arguments or "", variables) or (data and name not in _KEEPING and not data.encoded):
+        elif called in _ADDING:
+            data = data and _RAW
+        elif inner or (data and called not in _KEEPING and not data.encoded):
             data = _RAW
     return data
 
@@ -221,11 +428,16 @@ def _followed(
 class _Position:
     """Where in the JSON that is rendered the next piece lands."""
 
-    key: str = ""
-    """The member whose value it is part of."""
+    _members: list[str] = field(default_factory=lambda: [""])  # of each object or list around it, the one that it is in
+    _lists: list[bool] = field(default_factory=lambda: [False])
     _strings: int = 0  # how many it is inside of: 2 is a string of JSON that is written in a string
     _structured: bool = False  # whether the string around it is written as JSON
     _content: str = field(default="")
+
+    @property
+    def key(self) -> str:
+        """The member whose value it is part of."""
+        return self._members[-1]
 
     def reference(self) -> None:
         """Take note of a value in between."""
@@ -246,9 +458,15 @@ class _Position:
             elif piece == '"':
                 self._strings, self._content = 1, ""
             elif piece == ":":
-                self.key = self._content
-            elif piece in ",{":
-                self.key = ""
+                self._members[-1] = self._content
+            elif piece in "{[":
+                self._members.append(self.key if piece == "[" else "")
+                self._lists.append(piece == "[")
+            elif piece in "}]" and len(self._members) > 1:
+                self._members.pop()
+                self._lists.pop()
+            elif piece == "," and not self._lists[-1]:
+                self._members[-1] = ""
 
     def _inside(self, piece: str) -> None:
         if piece == '"':

@@ -39,7 +39,9 @@ def unclear_links(text, folder):
 
 
 def unknown_tests(text):
-    yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", text))) - all_functions())
+    """A patch may bring its own test."""
+    prose = re.sub(r"^```diff\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", prose))) - all_functions())
 
 
 def bare_claims(text):
@@ -125,6 +127,8 @@ def test_a_link_that_misleads_is_noticed(text, found):
 def test_a_test_that_is_not_there_is_noticed():
     text = "`test_fidelity_covers_every_hop`, `test_nobody_wrote_this`, tests/test_docs.py, [x](test_y.md)"
     assert list(unknown_tests(text)) == ["test_nobody_wrote_this"]
+    patch = "```diff\n+def test_of_the_patch():\n```\n"
+    assert list(unknown_tests(f"{patch}`test_nobody_wrote_this`\n{patch}")) == ["test_nobody_wrote_this"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_policy import Severity
 
+from policy.documents import anybody
 from policy.props import MISSING, UNKNOWN, whole
 from policy.rule import Control, Examined, Group, Rule, StackRule, Texts, Whole
 
@@ -104,15 +105,19 @@ def url_authorised(url: Subject) -> Iterator[str]:
 def permission_scoped(permission: Subject) -> Iterator[str]:
     """Nobody may invoke but who is named, and a service only on behalf of what is named."""
     principal = permission.judge("principal")
-    if principal == "*" and not permission.given("principalOrgId"):
+    if principal == "*" and not _names(permission, "principalOrgId"):
         yield "set principal to whoever invokes the function, or principalOrgId: as it is, anybody may"
-    elif isinstance(principal, str) and ".amazonaws.com" in principal and not _on_behalf_of(permission):
+    elif isinstance(principal, str) and ".amazonaws.com" in principal and not _names(permission, *_SOURCES):
         yield "set sourceArn to what invokes the function: as it is, the service may on behalf of any account"
 
 
-def _on_behalf_of(permission: Subject) -> bool:
-    """Whether it names a source. A skill of Alexa has no ARN, but a token."""
-    return any(permission.given(where) for where in ("sourceArn", "sourceAccount", "eventSourceToken"))
+# A skill of Alexa has no ARN, but a token.
+_SOURCES = ("sourceArn", "sourceAccount", "eventSourceToken")
+
+
+def _names(permission: Subject, *places: str) -> bool:
+    """Whether one of the places says whom it is about: of an ARN its account does, whatever else is a wildcard."""
+    return any(permission.given(where) and not anybody(permission.get(where)) for where in places)
 
 
 # --- events that a function can't take

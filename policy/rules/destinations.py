@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_policy import Severity
 
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
 from policy.rule import Control, Examined, Group, Rule, Texts, Whole
+from policy.rules.secrets import is_no_secret, names_a_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,18 +106,26 @@ def endpoint_safe(destination: Subject) -> Iterator[str]:
         return
     if url.scheme != "https":
         yield f"begin {ENDPOINT} with https://"
-    if url.username is not None:
+    if url.username is not None or any(_is_credential(name, value) for name, value in parse_qsl(url.query)):
         yield f"take the credentials out of {ENDPOINT}: they belong into the connection"
-    if _is_address(host) or host == "localhost" or host.endswith(".localhost"):
+    if _NOT_NAMED.fullmatch(unquote(host).casefold()):
         yield f"name the host in {ENDPOINT} as others know it: no certificate vouches for an address or for localhost"
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
+# By the URL standard a host is an address of IPv4, in any of its spellings, if its last part is a number, be it in
+# hexadecimal, and one of IPv6 if it has colons.
+_NOT_NAMED = re.compile(r"(?:.*\.)?(?:localhost|\d+|0x[\da-f]*)\.?|.*:.*", re.DOTALL)
+
+
+# Headers that authorise or carry a session, and what signs a URL.
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "sig", "signature", "x-amz-signature"})
+
+
+def _is_credential(name: Any, value: Any) -> bool:
+    """Whether a header, a parameter or a field authorises, by its name, and unless its value says that it can't."""
+    if not isinstance(name, str) or not (name.casefold() in _CREDENTIALS or names_a_secret(name)):
         return False
-    return True
+    return not is_no_secret(name, value)
 
 
 AUTHORIZATIONS = ("API_KEY", "BASIC", "OAUTH_CLIENT_CREDENTIALS")
@@ -188,12 +197,26 @@ def credentials_secret(connection: Subject) -> Iterator[str]:
             # AWS takes a parameter without the flag for a secret one; False counts only if the program says it.
             secret = MISSING if connection.defaulted(flag) else connection.get(flag)
             if secret is False:
-                connection.decided(path)
+                yield from _open(connection, path, value)
             elif _plaintext(connection, path, UNKNOWN if secret is UNKNOWN else value):
                 yield (
                     f"pass {spell(path)} as a secret, for example from config.require_secret(...), "
                     "or say isValueSecret=False if anybody may read it"
                 )
+
+
+def _open(connection: Subject, path: Path, value: Any) -> Iterator[str]:
+    """Anybody may read a parameter that the program says is no secret, if its key says no other."""
+    key = connection.get((*path[:-1], "key"))
+    if key is UNKNOWN or (value is UNKNOWN and _is_credential(key, value)):
+        connection.deferred(path)
+        return
+    connection.decided(path)
+    if _is_credential(key, value):
+        yield (
+            f"pass {spell(path)} as a secret, for example from config.require_secret(...), "
+            "and leave out isValueSecret: by its key it is a credential"
+        )
 
 
 def _plaintext(connection: Subject, path: Path, credential: Any) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
-from policy.documents import UNREADABLE, Statement, json_document, statements
+from policy.documents import ARN_PARTS, UNREADABLE, Statement, json_document, statements
 from policy.props import UNKNOWN, spell
 from policy.rule import Control, Group, Rule, Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from policy.subject import Subject
 
@@ -76,6 +77,8 @@ WITHOUT_RESOURCE = (
     "xray:PutTraceSegments",
 )
 _PUT_EVENTS, _PASS_ROLE = "events:putevents", "iam:passrole"
+# A bus that only a wildcard can mean.
+_UNHEARD_OF = "event-bus/\0"
 
 
 def _read(subject: Subject, where: str) -> Iterator[tuple[str, Any]]:
@@ -123,10 +126,17 @@ def _whole_service(action: Any) -> bool:
 
 
 def resources_named(subject: Subject) -> Iterator[str]:
-    """A statement says on what, unless its actions know no resource; roles that may be passed are named at that."""
-    free = {action.lower() for action in subject.settings["actionsWithoutResource"]} | {_PUT_EVENTS}
+    """A statement says on what, unless its actions know no resource; roles that may be passed are named at that.
+
+    What `buses_named` refuses of a statement is not told twice.
+    """
+    free = {action.lower() for action in subject.settings["actionsWithoutResource"]}
     for at, statement in _statements(subject, PERMISSIONS[subject.type]):
         actions = {action.lower() for action in statement.actions if isinstance(action, str)}
+        if _puts_on_any_bus(statement):
+            actions = {action for action in actions if not (_puts_events(action) and action.startswith("events:"))}
+            if not actions:
+                continue
         if statement.not_resources:
             yield f"name in {at}.Resource what is meant, in place of what is not in NotResource"
         elif actions - free and any(map(_everything, statement.resources)):
@@ -136,16 +146,40 @@ def resources_named(subject: Subject) -> Iterator[str]:
 
 
 def buses_named(subject: Subject) -> Iterator[str]:
-    """Whoever may put events may do so on buses that are named."""
+    """Whoever may put events, be it among all that there is to do, may do so on buses that are named.
+
+    A name with a wildcard is one: `orders-*` is somebody's choice, `*` and `?*` are nobody's.
+    """
     for at, statement in _statements(subject, PERMISSIONS[subject.type]):
-        puts = any(isinstance(action, str) and _puts_events(action) for action in statement.actions)
-        if puts and any(_everything(bus) or _any(bus, ":event-bus/*") for bus in statement.resources):
+        if _puts_on_any_bus(statement):
             yield f"name the bus in {at}.Resource on which events may be put"
 
 
-def _puts_events(action: str) -> bool:
-    """By name or by the start of it; who may do all of a service is `actions_named`'s."""
-    return fnmatchcase(_PUT_EVENTS, action.lower()) and not _whole_service(action)
+def _puts_on_any_bus(statement: Statement) -> bool:
+    """Whether it allows PutEvents whatever the bus is called. An exception that is not known yet may be just that."""
+    puts = _covers(statement.actions, statement.not_actions, _puts_events)
+    return puts and _covers(statement.resources, statement.not_resources, _any_bus)
+
+
+def _covers(named: list[Any], excepted: list[Any], is_it: Callable[[Any], bool]) -> bool:
+    if excepted:
+        return not any(one is UNKNOWN or is_it(one) for one in excepted)
+    return any(map(is_it, named))
+
+
+def _puts_events(action: Any) -> bool:
+    return isinstance(action, str) and fnmatchcase(_PUT_EVENTS, action.lower())
+
+
+def _any_bus(resource: Any) -> bool:
+    """Whether it stands for buses whose names it says nothing of, in any region or account or in one."""
+    if not isinstance(resource, str):
+        return False
+    # At its end a wildcard stands for the parts that would follow as well.
+    parts = re.sub(r"[*?]+", "*", resource).split(":", ARN_PARTS - 1)
+    if parts[-1].endswith("*"):
+        parts += ["*"] * (ARN_PARTS - len(parts))
+    return len(parts) == ARN_PARTS and fnmatchcase("events", parts[2]) and fnmatchcase(_UNHEARD_OF, parts[5])
 
 
 def _everything(resource: Any) -> bool:

@@ -61,12 +61,16 @@ def _reads_dynamodb(pipe: Subject) -> bool | None:
     return _is(pipe, "source", ":dynamodb:", PIPES[pipe.type].dynamodb)
 
 
+def _reads_kinesis(pipe: Subject) -> bool | None:
+    return _is(pipe, "source", ":kinesis:", PIPES[pipe.type].kinesis)
+
+
 def stream_bounded(pipe: Subject) -> Iterator[str]:
     """A record that keeps failing is given up before the stream drops it, alone, and leaves a dead letter."""
     names = PIPES[pipe.type]
     streams = (
         (names.dynamodb, _reads_dynamodb(pipe), _DYNAMODB_SECONDS),
-        (names.kinesis, _is(pipe, "source", ":kinesis:", names.kinesis), pipe.settings["kinesisRetentionSeconds"]),
+        (names.kinesis, _reads_kinesis(pipe), pipe.settings["kinesisRetentionSeconds"]),
     )
     known = any(reads for _, reads, _ in streams)
     for parameters, reads, retention in streams:
@@ -167,9 +171,18 @@ def template_safe(pipe: Subject) -> Iterator[str]:
 
 
 def log_safe(pipe: Subject) -> Iterator[str]:
-    """Failures are logged, records are not."""
-    if pipe.judge("logConfiguration.level") not in (UNKNOWN, "ERROR", "INFO", "TRACE"):
-        yield "set logConfiguration.level to ERROR, with a destination: without it a failed batch leaves no trace"
+    """Records are not logged, and failures to deliver them are where nothing else keeps them.
+
+    Of a stream's record a dead letter tells only where it was, and the stream soon drops it. A queue, or its own
+    dead-letter queue, has the message itself.
+    """
+    level = "logConfiguration.level"
+    if pipe.judge(level) not in (UNKNOWN, "ERROR", "INFO", "TRACE"):
+        reads = [_reads_dynamodb(pipe), _reads_kinesis(pipe)]
+        if True in reads:
+            yield f"set {level} to ERROR, with a destination: without it nothing tells why a record failed"
+        elif None in reads:
+            pipe.deferred(level)
     payloads = PIPES[pipe.type].execution_data
     if pipe.judge(payloads) not in (MISSING, UNKNOWN, []):
         yield f"remove {payloads}: it writes whole records and answers into the log"
@@ -223,7 +236,7 @@ RULES = (
     Rule(
         name="pipe-log-safe",
         why="Whoever looks for a lost record finds why it failed, and no customer's data.",
-        fix="Set logConfiguration with a level and a destination, and without execution data.",
+        fix="Leave execution data out of logConfiguration, and of a stream's pipe set a level and a destination.",
         severity=Severity.MEDIUM,
         group=Group.GATEWAY,
         frameworks=(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
 from pulumi_policy import Severity
 
-from policy.documents import UNREADABLE, Statement, json_document, statements
+from policy.documents import ARN_PARTS, UNREADABLE, Statement, json_document, statements
 from policy.props import MISSING, UNKNOWN, Path, whole
 from policy.rule import Control, Group, Rule, StackRule, Whole
 
@@ -82,7 +83,10 @@ def encrypted(queue: Subject) -> Iterator[str]:
 
 
 def policy_closed(resource: Subject) -> Iterator[str]:
-    """Nobody is admitted but who is named, and a service only on behalf of what is named."""
+    """Nobody is admitted but who is named, and a service only on behalf of what is named.
+
+    All actions may be the owner's, as in the policy that SQS writes by default: it only lets IAM decide.
+    """
     where, _ = POLICIES[resource.type]
     document = json_document(resource.judge(where))
     if document is UNREADABLE:
@@ -91,7 +95,7 @@ def policy_closed(resource: Subject) -> Iterator[str]:
         at = f"{where}.Statement[{statement.index}]"
         if statement.public:
             yield f"name in {at} whom it admits, or the source in a condition: as it is, anybody"
-        elif statement.allows is True and _all_actions(statement):
+        elif statement.allows is True and _all_actions(statement) and not _to_owner(statement):
             yield f"list in {at} the actions that are needed: as it is, the queue can be purged and its policy replaced"
         elif statement.allows is True and _any_source(statement):
             yield f"add ArnEquals with aws:SourceArn to {at}: as it is, the service sends on behalf of any account"
@@ -99,6 +103,18 @@ def policy_closed(resource: Subject) -> Iterator[str]:
 
 def _all_actions(statement: Statement) -> bool:
     return bool(statement.not_actions) or any(_lower(action) in _EVERYTHING for action in statement.actions)
+
+
+# An account as a principal: its number, or the ARN of its root, which mean the same.
+_ACCOUNT = re.compile(r"(?:arn:[\w-]+:iam::)?(\d{12})(?::root)?")
+
+
+def _to_owner(statement: Statement) -> bool:
+    """Whether it admits the account of the queue and nobody else. A resource that names no account leaves it open."""
+    accounts = {found[1] if (found := _ACCOUNT.fullmatch(str(name))) else None for _, name in statement.principals}
+    arns = [arn.split(":") for arn in statement.resources if isinstance(arn, str) and arn.startswith("arn:")]
+    owners = {arn[4] for arn in arns if len(arn) == ARN_PARTS and not {"*", "?"} & set(arn[4])}
+    return len(accounts) == 1 and None not in accounts and (not owners or owners == accounts)
 
 
 def _any_source(statement: Statement) -> bool:

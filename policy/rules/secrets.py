@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
-from policy.props import UNKNOWN, Path, spell
+from policy.props import UNKNOWN, Path, spell, whole
 from policy.rule import Control, Examined, Group, Rule
 
 if TYPE_CHECKING:
@@ -26,15 +26,22 @@ HELD = {
 }
 FUNCTIONS = frozenset({"aws:lambda/function:Function", "aws-native:lambda:Function"})
 
-# Names that end in the secret itself. Those of references to one end in something else, and SECRET or CREDENTIALS alone
-# may be either.
+# Names that end in the secret itself. Those of what is said of one (_NAME, _ARN, _ID, _PATH, _TTL, _URL ...) end in
+# something else, and SECRET or CREDENTIALS alone may be either.
 _NAMES_A_SECRET = re.compile(
-    r"(?:^|[_-])(?:PASSWORD|PASSWD|PASSPHRASE|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRET_ACCESS_KEY"
+    r"(?:^|[_-])(?:(PASSWORD|PASSWD|PASSPHRASE)|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRET_ACCESS_KEY"
     r"|(?:API|AUTH|CLIENT|COOKIE|HMAC|JWT|SESSION|SHARED|SIGNING|WEBHOOK)_?SECRET)$"
 )
-# An ARN, a CloudFormation reference, or the path of a parameter: where the secret is, not what it is.
-_REFERENCE = re.compile(r"arn:aws|\{\{resolve:|(?:/[\w.-]+){2,}$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# An ARN or a CloudFormation reference: where the secret is, not what it is.
+_REFERENCE = re.compile(r"arn:aws[\w-]*:[a-z0-9-]+:|\{\{resolve:")
+# Names in the way of Parameter Store and Secrets Manager, made of words. A slash alone tells nothing: random text in
+# Base64 has it too, but hardly ever keeps to words of one case with digits at their ends.
+_WORD = r"(?:[A-Z]?[a-z]+\d*(?:[A-Z][a-z]+\d*)*|[A-Z]+\d*)"
+_SEGMENT = rf"{_WORD}(?:[._-](?:{_WORD}|\d+))*"
+_PATH = re.compile(rf"(?P<root>/)?(?:(?:{_SEGMENT}|\d+)/)+(?P<last>{_SEGMENT})")
+# How many, or for how long: no token and no key has so few digits. A password may.
+_NUMBER = re.compile(r"\d{1,7}")
 
 
 def plaintext_secrets(resource: Subject) -> Iterator[str]:
@@ -63,13 +70,39 @@ def _in_environment(function: Subject) -> Iterator[tuple[Path, Any]]:
     variables = function.get("environment.variables")
     for name in variables if isinstance(variables, dict) else ():
         path = ("environment", "variables", name)
-        if _NAMES_A_SECRET.search(_CAMEL.sub("_", name).upper()):
-            yield from ((path, value) for path, value in function.each(path) if not _told_openly(value))
+        if names_a_secret(name):
+            yield from ((path, value) for path, value in function.each(path) if not _told_openly(name, value))
 
 
-def _told_openly(value: Any) -> bool:
-    """Whether a value can be no secret: a reference to one, a switch, or nothing."""
-    return isinstance(value, str) and (value.lower() in ("", "true", "false") or bool(_REFERENCE.match(value)))
+def names_a_secret(name: str) -> bool:
+    """Whether what has this name, of words in whatever case, is a secret itself and not what is said of one."""
+    return _named(name) is not None
+
+
+def _named(name: str) -> re.Match[str] | None:
+    return _NAMES_A_SECRET.search(_CAMEL.sub("_", name).upper())
+
+
+def is_no_secret(name: str, value: Any) -> bool:
+    """Whether the value of something that is named like a secret can't be one: a number of them, a switch, or nothing."""
+    number = whole(value)
+    text = value if number is None else str(number)
+    if not isinstance(text, str):
+        return False
+    named = _named(name)
+    is_password = named is not None and named[1] is not None
+    return text.lower() in ("", "true", "false") or bool(_NUMBER.fullmatch(text) and not is_password)
+
+
+def _told_openly(name: str, value: Any) -> bool:
+    """Whether a function may be told the value as it is: no secret, or where one is kept."""
+    return is_no_secret(name, value) or (isinstance(value, str) and _is_reference(value))
+
+
+def _is_reference(text: str) -> bool:
+    """An ARN and the like, a path from the root, or one to something that is called like a secret."""
+    path = _PATH.fullmatch(text)
+    return bool(_REFERENCE.match(text)) or bool(path and (path["root"] or names_a_secret(path["last"])))
 
 
 RULES = (

@@ -54,6 +54,8 @@ class Emission:
 def wired(stack: Stack) -> Iterator[tuple[Member, str]]:
     """What is emitted has a rule, a rule has an emitter and a target, and a target is on the bus of its rule.
 
+    A rule that is disabled needs no target.
+
     Says nothing of buses that others share: rules elsewhere may take what is emitted here when this stack has none on
     that bus, and anybody may emit what a rule takes unless the bus refuses all but roles whose events are known.
     """
@@ -95,7 +97,9 @@ def _targeted(stack: Stack, rules: list[PlacedRule], buses: list[Member]) -> Ite
     targets = stack.of(frozenset({TARGET}))
     for rule, _ in rules:
         inside = rule.judge("targets")
-        if inside in (MISSING, []) and not any(target.refers_to("rule", rule) is not False for target in targets):
+        if inside not in (MISSING, []) or any(target.refers_to("rule", rule) is not False for target in targets):
+            continue
+        if rule.get("state") not in ("DISABLED", UNKNOWN) and rule.get("isEnabled") not in (False, UNKNOWN):
             yield rule, "give the rule a target: nobody gets the events that it takes"
     for target in targets:
         target.decided("rule")

@@ -121,12 +121,20 @@ def test_the_api_throttles_each_route_as_told():
     assert settings["settings"]["throttlingBurstLimit"] == 20
 
 
-def test_the_function_is_called_for_its_two_routes_only():
+def test_the_function_is_called_for_its_own_routes_only():
     recorded = graph.record(lambda: cloud.api().take_orders(after=[]))
     sources = {
         node.inputs["sourceArn"].partition(":a1b2c3")[2] for node in recorded.of("aws:lambda/permission:Permission")
     }
-    assert sources == {"/v1/POST/orders", "/v1/GET/orders/*"}
+    paths = json.loads(recorded.only("aws:apigateway/restApi:RestApi").inputs["body"])["paths"]
+    own = {
+        f"/v1/{method.upper()}{path.replace('{order_id}', '*')}"
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if ":function:shop-test-orders-api/" in operation["x-amazon-apigateway-integration"]["uri"]
+    }
+    assert {"/v1/POST/orders", "/v1/GET/orders/*"} <= sources == own
+    assert not any("confirm" in source for source in sources)
 
 
 def test_the_pipe_runs_in_the_region_of_its_scope():

@@ -219,13 +219,42 @@ def test_only_who_is_behind_an_api_has_to_hurry(kind: str, type_: str, prop: str
         ({"principal": "*", "principalOrgId": "o-1"}, []),
         ({"principal": "*", "sourceArn": ARN.format("s3", "bucket")}, [ANYBODY]),
         ({"principal": "*", "functionUrlAuthType": "AWS_IAM"}, [ANYBODY]),
+        ({"principal": "*", "principalOrgId": NOT_YET}, []),
+        ({"principal": "*", "principalOrgId": ""}, [ANYBODY]),
+        ({"principal": "*", "principalOrgId": "*"}, [ANYBODY]),
         ({"principal": NOT_YET}, []),
         ({"principal": ["*"]}, []),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_who_may_invoke(type_: str, inputs: dict[str, Any], expected: list[str]):
     assert said(PERMISSION, Thing(type=type_, name="permission", inputs=inputs)) == expected
+
+
+@pytest.mark.parametrize("type_", [CLASSIC_PERMISSION, NATIVE_PERMISSION])
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ({"sourceArn": ARN.format("events", "rule/orders/*")}, True),
+        ({"sourceArn": ARN.format("execute-api", "*/*/*/*")}, True),
+        ({"sourceArn": "arn:aws:events:*:111122223333:rule/*"}, True),
+        ({"sourceArn": "arn:aws:s3:::bucket"}, True),
+        ({"sourceArn": "*", "sourceAccount": "111122223333"}, True),
+        ({"sourceArn": "*"}, False),
+        ({"sourceArn": ""}, False),
+        ({"sourceArn": "arn:*"}, False),
+        ({"sourceArn": "arn:aws:events:*:*:rule/*"}, False),
+        ({"sourceArn": "arn:aws:events:eu-west-1:*:rule/orders/placed"}, False),
+        ({"sourceArn": "arn:aws:s3:::*"}, False),
+        ({"sourceAccount": "*"}, False),
+        ({"sourceAccount": ""}, False),
+        ({"eventSourceToken": ""}, False),
+    ],
+    ids=range(14),
+)
+def test_a_service_invokes_on_behalf_of_somebody(type_: str, source: dict[str, Any], *, named: bool):
+    permission = Thing(type=type_, name="permission", inputs={"principal": "events.amazonaws.com", **source})
+    assert said(PERMISSION, permission) == ([] if named else [ANY_ACCOUNT])
 
 
 @pytest.mark.parametrize(("type_", "place"), [(CLASSIC_URL, "authorizationType"), (NATIVE_URL, "authType")])

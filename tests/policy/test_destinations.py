@@ -15,6 +15,7 @@ from tests.policy.cases.destinations import (
     PARAMETERS,
     RATE,
     SECRET,
+    credential,
     plaintext,
 )
 from tests.policy.engine import NOT_YET, Engine, Secret
@@ -169,6 +170,94 @@ def test_a_parameter_may_be_public_if_the_program_says_so(type_: str, good: dict
         outcome = engine.register(type_, put(good, place.removesuffix(".value"), parameter))
         assert outcome.violations == {}, place
         assert place in engine.verdict(SECRET, type_).decided
+
+
+CREDENTIAL_KEYS = [
+    "Authorization",
+    "proxy-authorization",
+    "Cookie",
+    "X-Api-Key",
+    "apikey",
+    "x-auth-token",
+    "access_token",
+    "clientSecret",
+    "password",
+    "sig",
+]
+
+
+@pytest.mark.parametrize("key", CREDENTIAL_KEYS)
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_parameter_that_is_called_like_a_credential_is_not_public(type_: str, good: dict[str, Any], key: str):
+    for place in PARAMETERS[type_]:
+        parameter = place.removesuffix(".value")
+        for value in (CANARY, Secret(CANARY), "prod/db/password", 12345678, [CANARY]):
+            open_ = {"key": key, "value": value, "isValueSecret": False}
+            assert Engine().register(type_, put(good, parameter, open_)).messages == [credential(place)]
+        kept = {"key": key, "value": Secret(CANARY)}
+        assert Engine().register(type_, put(good, parameter, kept)).violations == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("accept", CANARY),
+        ("x-tenant", CANARY),
+        ("authorization-type", CANARY),
+        ("token_type", "Bearer"),
+        ("max_token", "100"),
+        ("with_token", "true"),
+        ("token", ""),
+        ("cookie", ""),
+        (7, CANARY),
+        (None, CANARY),
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_a_parameter_that_can_be_no_credential_may_be_public(type_: str, good: dict[str, Any], key: Any, value: Any):
+    place = PARAMETERS[type_][0]
+    parameter = {"key": key, "value": value, "isValueSecret": False}
+    engine = Engine()
+    assert engine.register(type_, put(good, place.removesuffix(".value"), parameter)).violations == {}
+    assert place in engine.verdict(SECRET, type_).decided
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "deferred"),
+    [("Authorization", NOT_YET, True), (NOT_YET, CANARY, True), ("accept", NOT_YET, False)],
+    ids=["value", "key", "value of another"],
+)
+@pytest.mark.parametrize(("type_", "good"), CONNECTIONS)
+def test_whether_a_public_parameter_is_a_credential_may_be_decided_by_the_update(
+    type_: str, good: dict[str, Any], key: Any, value: Any, *, deferred: bool
+):
+    place = PARAMETERS[type_][0]
+    parameter = {"key": key, "value": value, "isValueSecret": False}
+    engine = Engine()
+    assert engine.register(type_, put(good, place.removesuffix(".value"), parameter)).violations == {}
+    assert (place in engine.verdict(SECRET, type_).deferred) is deferred
+    assert (place in engine.verdict(SECRET, type_).decided) is not deferred
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://carrier.example/orders?token_type=bearer&version=2",
+        "https://carrier.example/orders/*?token=&cookie=&api_key=false",
+        "https://carrier.example/token/authorization",
+        "https://127.0.0.1.carrier.example/orders",
+        "https://0x7f.example./orders",
+        "https://localhost.carrier.example/orders",
+        "https://mylocalhost/orders",
+        "https://carrier.example:8443/orders",
+        "https://1password.com/orders",
+        "https://dead.beef/orders",
+    ],
+)
+@pytest.mark.parametrize(("type_", "good"), DESTINATIONS)
+def test_an_endpoint_of_a_named_host_is_accepted(type_: str, good: dict[str, Any], endpoint: str):
+    assert Engine().register(type_, put(good, "invocationEndpoint", endpoint)).violations == {}
 
 
 @pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], {"headers": {}}])

@@ -108,13 +108,86 @@ def test_roles_that_are_named_may_be_passed():
     assert granted(Action="iam:GetRole", Resource=f"arn:aws:iam::{ACCOUNT}:role/*") == {}
 
 
-def test_events_may_be_put_on_a_bus_that_is_named_in_part():
-    assert granted(Action="events:PutEvents", Resource=BUS.replace("orders", "orders-*")) == {}
-    assert granted(Action="events:DescribeEventBus", Resource=BUS.replace("orders", "*")) == {}
+ON_ANY_BUS = [
+    "*",
+    "?*",
+    "arn:*",
+    "arn:aws:events:*",
+    "arn:aws:ev?nts:eu-*",
+    f"arn:aws:events:eu-west-1:{ACCOUNT}:*",
+    "arn:aws:events:*:*:event-bus*",
+    *(BUS.replace("orders", wildcards) for wildcards in ("*", "?*", "*?", "??", "**")),
+    "arn:*:*:*:*:*/*",
+]
+ON_NO_OTHER_BUS = [
+    BUS,
+    BUS.replace("orders", "orders-*"),
+    BUS.replace("orders", "*-orders"),
+    "arn:aws:events:*:*:event-bus/orders",
+    f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/*",
+    "arn:aws:s3:::*",
+    "arn:aws:events",
+    "orders",
+]
 
 
-def test_who_may_do_all_of_a_service_is_not_told_of_buses():
-    assert granted(Action="events:*", Resource="*").keys() == {ACTIONS, RESOURCES}
+@pytest.mark.parametrize("action", ["events:PutEvents", "EVENTS:putE*", "events:Put???nts"])
+@pytest.mark.parametrize("resource", ON_ANY_BUS)
+def test_events_are_not_put_on_a_bus_of_whatever_name(action: str, resource: str):
+    assert granted(Action=[action], Resource=[BUS, resource]) == {
+        BUSES: ["name the bus in policy.Statement[0].Resource on which events may be put"]
+    }
+
+
+@pytest.mark.parametrize("resource", ON_NO_OTHER_BUS)
+def test_events_may_be_put_on_a_bus_that_is_named_in_part(resource: str):
+    assert BUSES not in granted(Action=["events:PutEvents", "events:*", "*"], Resource=[resource, ORDERS])
+
+
+@pytest.mark.parametrize("action", ["events:DescribeEventBus", "events:PutRule", "eventsx:PutEvents"])
+def test_who_may_not_put_events_is_not_told_of_buses(action: str):
+    assert BUSES not in granted(Action=[action], Resource=BUS.replace("orders", "*"))
+    assert BUSES not in granted(Action=[action], Resource="*")
+
+
+def test_who_may_do_all_there_is_may_put_events():
+    assert granted(Action="events:*", Resource="*").keys() == {ACTIONS, BUSES}
+    assert granted(Action="*", Resource="*").keys() == {ACTIONS, RESOURCES, BUSES}
+    assert granted(Action=["events:PutEvents", "s3:GetObject"], Resource="*").keys() == {RESOURCES, BUSES}
+    assert granted(Action=["events:PutEvents", "events:ListRules"], Resource="*").keys() == {RESOURCES, BUSES}
+    assert granted(Action=["events:PutEvents", "xray:PutTraceSegments"], Resource="*").keys() == {BUSES}
+
+
+@pytest.mark.parametrize(
+    ("excepted", "puts"),
+    [("iam:*", True), (["iam:*", "events:PutRule"], True), ("events:*", False), (["s3:*", "Events:Put*"], False)],
+)
+def test_who_may_do_all_but_a_few_actions_may_put_events_unless_they_are_among_them(excepted: Any, *, puts: bool):
+    assert granted(NotAction=excepted, Resource="*").keys() == {ACTIONS, *([BUSES] if puts else [])}
+    assert granted(NotAction=excepted, Resource=BUS).keys() == {ACTIONS}
+    assert granted(NotAction=excepted, NotResource=BUS).keys() == {ACTIONS, BUSES if puts else RESOURCES}
+
+
+def test_what_is_not_the_resource_leaves_all_buses_but_those():
+    assert granted(Action="events:PutEvents", NotResource=BUS).keys() == {BUSES}
+    assert granted(Action="events:PutEvents", NotResource=ORDERS).keys() == {BUSES}
+    assert granted(Action="events:PutEvents", NotResource=[ORDERS, BUS.replace("orders", "*")]).keys() == {RESOURCES}
+    assert granted(Action=["events:PutEvents", "s3:*"], NotResource=BUS).keys() == {ACTIONS, RESOURCES, BUSES}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"NotAction": ["iam:*", NOT_YET], "Resource": ["*"]},
+        {"Action": ["events:PutEvents"], "NotResource": [ORDERS, NOT_YET]},
+        {"Action": ["events:PutEvents"], "Resource": [NOT_YET, 7]},
+        {"Action": [NOT_YET, 7], "Resource": ["*"]},
+    ],
+)
+def test_what_is_not_known_of_a_statement_is_not_held_to_allow_any_bus(statement: dict[str, Any]):
+    document = {"Statement": [{"Effect": "Allow", **statement}]}
+    outcome = Engine().register("aws-native:iam:RolePolicy", {"roleName": "orders", "policyDocument": document})
+    assert BUSES not in outcome.violations
 
 
 @pytest.mark.parametrize("arn", [AWS_MANAGED, AWS_MANAGED.replace("arn:aws:", "arn:aws-us-gov:")])

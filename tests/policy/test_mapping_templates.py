@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 import contracts
-from policy.mapping_templates import Flaw, flaws, reads_body, without_comments
+from policy.mapping_templates import OVERRIDE, Flaw, flaws, reads_body, without_comments
 
 FIX = r""".replaceAll("\\'","'")"""
 RAW = {Flaw.UNESCAPED}
 APOSTROPHE = {Flaw.APOSTROPHE}
+UNREAD = {Flaw.UNREAD}
 
 
 def entry(detail: str, before: str = "") -> str:
@@ -78,7 +79,7 @@ NAME = "$input.path('$.name')"
         ('"## \\"$input.body\\"\n"', set()),
         ('"#* $input.body *#"', set()),
         ('"costs $ 5 and # 6 and $5"', set()),
-        ('"$input.path(1', RAW),
+        ('"$input.path(1', RAW | UNREAD),
     ],
     ids=range(51),
 )
@@ -108,7 +109,7 @@ def test_a_detail(detail: str, expected: set[Flaw]):
         ("#foreach($item in [1, 2])", '"$item"#end', set()),
         (f"#if({NAME} == 'x')", '"x"#else"y"#end', set()),
         (f"#{{if}}({NAME} == 'x')#elseif({NAME} == 'y')", '"x"#{else}"y"#{end}', set()),
-        ("#set(nonsense)", '"$nonsense"', set()),
+        ("#set(nonsense)", '"$nonsense"', UNREAD),
     ],
     ids=range(20),
 )
@@ -126,12 +127,178 @@ def test_what_is_set_before(before: str, detail: str, expected: set[Flaw]):
         ('{"Source": {"Time": $input.path(\'$.t\')}}', RAW),
         ('{"Source": "$stageVariables.source", "EventBusName": "$context.stage"}', set[str]()),
         ('{"Detail": "\\"Source\\": $util.base64Encode($input.body)"}', set[str]()),
-        ('{"$input.path(1)": 1}', RAW),
+        ('{"$input.path(1)": 1}', {"Entries"}),
+        ("$input.json('$')", {"Entries"}),
+        ("{\"Entries\": $input.json('$.entries')}", {"Entries"}),
+        ("{\"Entries\": [$input.json('$.one'), $input.json('$.other')]}", {"Entries"}),
+        ('{"Entries": [{"Source": "a"}], "Detail": $input.json(1)}', set[str]()),
+        ('{"Resources": ["arn", "$util.urlEncode($input.body)"], "Source": "a"}', {"Resources"}),
+        ('{"Resources": [{"a": 1, "b": 2}, "$util.urlEncode($input.body)"]}', {"Resources"}),
+        ('{"Resources": ["arn"], "Detail": "$util.urlEncode($input.body)"}', set[str]()),
+        ('{"Detail": {"a": 1}, "x": $input.json(1)}]}}', set[str]()),
+        ('}{"Source": $input.json(1)}', {"Source"}),
+        ('{"So${none}urce": "$util.urlEncode($input.body)"}', UNREAD),
+        (r'{"Sour\u0063e": "$util.urlEncode($input.body)"}', UNREAD),
     ],
-    ids=range(8),
+    ids=range(19),
 )
 def test_what_routes_is_not_the_callers(template: str, expected: set[object]):
     assert flaws(template) == expected
+
+
+SOURCE = "$input.path('$.source')"
+
+
+@pytest.mark.parametrize(
+    ("before", "source"),
+    [
+        (f"#set($e = {SOURCE})", "$e.put('s', 'a')"),
+        (f"#set($e = {{}})$e.put('s', {SOURCE})", "$e.s"),
+        (f"#set($e = {{}})#set($done = $e.put('s', {SOURCE}))", "$e.get('s')"),
+        (f"#set($e = {{}})#set($e.s = {SOURCE})", "$e.s"),
+        (f"#set($e = {{}})#set( $!{{e.s}} = {SOURCE} )", "${e.s}"),
+        (f'#set($e = {{}})#set($e["s"] = {SOURCE})', '$e["s"]'),
+        ("#set($e = {})#set($e[$input.body] = 1)", "$e"),
+        (f"#set($l = [])#if($l.add({SOURCE}))#end", "$l[0]"),
+        (f"#set($l = [])#foreach($x in [1])$l.add({SOURCE})#end", "$l.get(0)"),
+        (f"#set($l = [{SOURCE}])", "$l[0]"),
+        (f"#set($e = {{'s': {SOURCE}}})", "$e.s"),
+        (f"#set($e = {{}})#set($same = $e)$same.put('s', {SOURCE})", "$e.s"),
+        (f"#set($e = {{}})#set($o = {{}})$o.put('e', $e)$e.put('s', {SOURCE})", "$o.e.s"),
+        (f"#set($e = {{}})#set($o = [$e])#set($o[0].s = {SOURCE})", "$e.s"),
+        (f"#set($o = {{}})#set($e = {{}})#set($o.e = $e)#set($e.s = {SOURCE})", "$o.e.s"),
+        (f"#set($my-e = {SOURCE})", "$my-e"),
+        (f"#set($my = {SOURCE})", "$my-e"),
+        (f"#set($e = {{}})#set($e-s.x = {SOURCE})", "$e"),
+        ("#set($all = {'a': 'b'})", "$all[$input.body]"),
+        ("#set($all = {'a': 'b'})", "$all.get($input.body)"),
+        ("", "$context['path']"),
+        ("", '$context["identity"].get("userAgent")'),
+        ("", "$context.identity"),
+        ("", "$context.authorizer.get('claims')"),
+        ("", "$context.path-"),
+        ("", "$context.requestId.concat($input.body)"),
+        ("", "$input['body']"),
+        ("", "$input.path('$').size"),
+        ("", "$input.path('$').trim"),
+        ("", "$input-s"),
+        ("#set($i = $input)", "$i.body"),
+        ("#set($u = $util)", "$u.urlEncode($input.body)"),
+        (f"#set($s = 'a')#if($x)#set($s = {SOURCE})#end", "$s"),
+        (f"#set($s = {SOURCE})#if($x)#set($s = 'a')#end", "$s"),
+        (f"#set($s = 'a')#if($x)#set($s = {SOURCE})#elseif($y)#set($s = 'b')#else#set($s = 'c')#end", "$s"),
+        (f"#set($s = {SOURCE})#if($x)#set($s = 'a')#elseif($y)#set($s = 'b')#end", "$s"),
+        (f"#set($s = {SOURCE})#foreach($x in [1])#set($s = 'a')#end", "$s"),
+        (f"#foreach($x in [1])#set($s = {SOURCE})#if($y)#break#end#set($s = 'a')#end", "$s"),
+        (f"#if($x.add($s))#else#set($s = {SOURCE})#end#if($y)#set($s = 'a')#end", "$s"),
+        (f'#set($x = "##")#set($s = {SOURCE})', "$s"),
+        (f"#set\n($s = {SOURCE})", "$s"),
+        (f"#if($x)(#else ({SOURCE}))#end#set($s = $util.urlEncode({SOURCE}))", "$s"),
+    ],
+    ids=range(42),
+)
+def test_what_the_caller_chooses_is_followed_through_objects_branches_and_loops(before: str, source: str):
+    """Each of these is the caller's source; beside it nothing is."""
+    template = f'{before}{{"Entries": [{{"Source": "%s", "DetailType": "shipped", "Detail": "{{}}"}}]}}'
+    said = flaws(template % source)
+    assert "Source" in said
+    assert "Source" not in flaws(template % "carrier")
+
+
+@pytest.mark.parametrize(
+    ("before", "source"),
+    [
+        (f"#set($s = {SOURCE})#if($x)#set($s = 'a')#else#set($s = 'b')#end", "$s"),
+        (f"#if($x)#set($s = {SOURCE})#set($s = 'a')#end", "$s"),
+        (f"#foreach($s in [{SOURCE}])#set($s = 'a')#end", "$other"),
+        ("#set($all = {'a': 'b'})#if($all.containsKey($input.body))#end", "$all.a"),
+        ("#set($all = {'a': 'b'})#set($found = $all.get($input.body))", "$all.a"),
+        ("#set($all = {})$all.put('a', 'b')#set($all.c = 'd')", "$all.a"),
+        ("#set($one = {})#set($other = {})$one.put('s', $input.body)", "$other.s"),
+        ("#set($one = {})#set($other = $one)", "$other.s"),
+        ("#end#else#break", "$context.identity.sourceIp"),
+        ("#set($context.responseOverride.status = 200)", "$context.stage"),
+        ("", "$context['stage'] $context.requestId.substring(1)"),
+        ("\\# # 1 #fff", "carrier-$context.stage"),
+        ("#set($s = 'a')#foreach($x in [1])#foreach($y in [2])#set($s = 'b')#end#end", "$s"),
+        ("#set($l = [])$l.add($input.body)", "carrier"),
+    ],
+    ids=range(14),
+)
+def test_what_the_caller_does_not_choose_is_left_alone(before: str, source: str):
+    assert flaws(f'{before}{{"Entries": [{{"Source": "{source}", "Detail": "{{}}"}}]}}') == set()
+
+
+def test_a_loop_begins_with_what_its_last_round_left_behind():
+    template = '#set($s = "a")#foreach($x in [1, 2]){"Source": "$s"}#set($s = $input.body)#end'
+    assert flaws(template) == {"Source"}
+    assert flaws(template.replace("$input.body", "$x")) == set()
+    inner = '#foreach($x in [1])#foreach($y in [1]){"Source": "$s"}#end#set($s = $input.body)#end'
+    assert flaws(inner) == {"Source"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "escapes"),
+    [
+        (escaped(NAME), NAME, RAW),
+        (NAME, escaped(NAME), RAW),
+        (escaped(NAME, ""), escaped(NAME), APOSTROPHE),
+        (escaped(NAME), escaped(escaped(NAME, "")), APOSTROPHE),
+        ("$util.urlEncode($input.body)", escaped(NAME), set()),
+        ("$util.urlEncode($input.body)", BODY, RAW),
+    ],
+    ids=range(6),
+)
+def test_of_two_branches_the_worse_counts(before: str, after: str, escapes: set[Flaw]):
+    assert flaws(entry('"$n"', f"#set($n = {before})#if($x)#set($n = {after})#end")) == escapes
+
+
+def test_json_of_one_branch_alone_is_no_json():
+    assert flaws(entry("$n", f"#set($n = {BODY})#if($x)#set($n = {NAME})#end")) == RAW
+    assert flaws(entry("$n", f"#set($n = {BODY})#if($x)#set($n = {BODY})#end")) == set()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        f"#define($s){SOURCE}#end",
+        "#macro(s $x)$x#end",
+        "#{evaluate}('$input.body')",
+        "#include ('a')",
+        "#parse('a')",
+        "#named($input)",
+        "#@named()",
+        "#[[ $input.body ]]#",
+        "\\#set($s = 'a')",
+        "#set($s 'a')",
+        "#set('a')",
+        "#set($util = 1)",
+        "#set($input = 1)",
+        "#set($o = $context.requestOverride)",
+        "#set($o = $context)",
+        "#set($o = $context.get($name))",
+        "$input.path('$'",
+        "#set($s = $l[0",
+    ],
+    ids=range(18),
+)
+def test_what_is_not_understood_is_said(before: str):
+    assert flaws(f"{before} {entry('1')}") >= UNREAD
+    assert flaws(entry("1")) == set()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "#set($context.requestOverride.header.X-Amz-Target = $input.params('action'))",
+        "#set($context.requestOverride.header['X-Amz-Target'] = $input.params('action'))",
+        "#set($done = $context.requestOverride.header.put('X-Amz-Target', $input.params('action')))",
+    ],
+    ids=range(3),
+)
+def test_what_is_called_is_not_the_callers(template: str):
+    assert flaws(template) >= {OVERRIDE}
+    assert OVERRIDE not in flaws(template.replace("$input.params('action')", "'AWSEvents.PutEvents'"))
 
 
 def test_our_own_template_is_sound_and_is_not_without_an_escape():
@@ -171,5 +338,6 @@ def test_comments_are_dropped_and_nothing_else():
     "text", ["$", "#", "${", "$input.", "$input.path(", "#set(", "#set($a", '"\\', "$a[", "\\", "}"]
 )
 def test_what_is_no_template_is_read_without_an_error(text: str):
-    assert flaws(text) <= {Flaw.UNESCAPED}
-    assert flaws(f'{{"Detail": "{text}') <= {Flaw.UNESCAPED}
+    anything = {Flaw.UNESCAPED, Flaw.UNREAD, "Entries"}
+    assert flaws(text) <= anything
+    assert flaws(f'{{"Detail": "{text}') <= anything

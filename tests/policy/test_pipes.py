@@ -11,10 +11,12 @@ from tests.policy.cases.pipes import (
     BOUNDED,
     BUS_PARAMETERS,
     CLASSIC,
+    EXECUTION_DATA,
     FILTER,
     FILTERS,
     LOG,
     NATIVE,
+    NO_LOG,
     PARAMETERS,
     TARGET,
     TEMPLATE,
@@ -24,6 +26,7 @@ from tests.policy.cases.pipes import (
     bisect,
     dead_letters,
     good,
+    payload,
     position,
 )
 from tests.policy.engine import NOT_YET, Engine
@@ -156,6 +159,27 @@ def test_templates_of_text_and_of_aws_own_names_are_accepted(type_: str, templat
 @pytest.mark.parametrize("level", ["ERROR", "INFO", "TRACE"])
 def test_every_level_that_logs_failures_is_accepted(type_: str, level: str):
     assert said(LOG, pipe(type_, put(good(type_), "logConfiguration.level", level))) == []
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("log", [None, {}, {"level": "OFF"}])
+def test_what_reads_a_queue_need_not_log_as_the_queue_keeps_what_failed(type_: str, log: dict[str, Any] | None):
+    queue = {**put(good(type_), "source", ARN.format("sqs", "orders")), "sourceParameters": {}, "logConfiguration": log}
+    assert said(LOG, pipe(type_, queue)) == []
+    for stream in ("dynamodb", "kinesis"):
+        assert said(LOG, pipe(type_, {**good(type_, stream), "logConfiguration": log})) == [NO_LOG]
+    unknown = {**queue, "source": NOT_YET}
+    assert said(LOG, pipe(type_, unknown)) == []
+    assert verdict(LOG, type_, unknown).deferred == {"logConfiguration.level"}
+    assert not verdict(LOG, type_, queue).deferred
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_records_are_not_logged_whatever_the_pipe_reads(type_: str):
+    data = {"level": "ERROR", EXECUTION_DATA[type_]: ["ALL"]}
+    for source in (ARN.format("sqs", "orders"), NOT_YET):
+        inputs = {**put(good(type_), "source", source), "sourceParameters": {}, "logConfiguration": data}
+        assert said(LOG, pipe(type_, inputs)) == [payload(type_)]
 
 
 @pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], {"filters": [7]}, [{"pattern": 7}]])

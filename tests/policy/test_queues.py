@@ -312,6 +312,57 @@ def test_a_statement_that_names_whom_it_admits_is_accepted(changes: dict[str, An
     assert said(CLOSED, queue(policy=policy)) == []
 
 
+ROOT = "arn:aws:iam::111122223333:root"
+HERE = ARN.format("sqs", DEAD)
+EVERYTHING = [{"Action": "SQS:*"}, {"Action": ["*"]}, {"NotAction": "sqs:DeleteQueue"}]
+
+
+@pytest.mark.parametrize("actions", EVERYTHING)
+@pytest.mark.parametrize(
+    ("principals", "resources"),
+    [
+        (ROOT, HERE),
+        ("111122223333", [HERE]),
+        ([ROOT, "111122223333"], HERE),
+        (ROOT.replace("aws", "aws-us-gov"), HERE.replace("aws", "aws-us-gov")),
+        (ROOT, "*"),
+        (ROOT, HERE.replace("111122223333", "*")),
+        (ROOT, HERE.replace("111122223333", "11112222333?")),
+        (ROOT, [NOT_YET, HERE]),
+        (ROOT, NOT_YET),
+    ],
+    ids=range(9),
+)
+def test_the_owner_of_a_queue_may_be_allowed_everything(actions: dict[str, Any], principals: Any, resources: Any):
+    owner = {"Effect": "Allow", "Principal": {"AWS": principals}, "Resource": resources, **actions}
+    assert said(CLOSED, queue(policy={"Statement": [owner]})) == []
+
+
+@pytest.mark.parametrize("actions", EVERYTHING)
+@pytest.mark.parametrize(
+    ("principals", "resources"),
+    [
+        ({"AWS": ROOT}, HERE.replace("111122223333", "444455556666")),
+        ({"AWS": [ROOT, "444455556666"]}, HERE),
+        ({"AWS": [ROOT, "444455556666"]}, "*"),
+        ({"AWS": ROOT}, [HERE, HERE.replace("111122223333", "444455556666")]),
+        ({"AWS": ROOT, "Service": "sns.amazonaws.com"}, HERE),
+        ({"AWS": ROOT.replace("root", "role/orders")}, HERE),
+        ({"AWS": f"{ROOT}/x"}, HERE),
+        ({"AWS": "arn:aws:iam::1111:root"}, HERE),
+        ({"AWS": [ROOT, NOT_YET]}, HERE),
+        ({"Service": "sns.amazonaws.com"}, "*"),
+    ],
+    ids=range(10),
+)
+def test_nobody_else_may_be_allowed_everything(actions: dict[str, Any], principals: Any, resources: Any):
+    other = {"Effect": "Allow", "Principal": principals, "Resource": resources, **actions}
+    assert said(CLOSED, queue(policy={"Statement": [other]})) == [
+        "list in policy.Statement[0] the actions that are needed: as it is, the queue can be purged and its policy "
+        "replaced"
+    ]
+
+
 def test_a_queue_is_encrypted_by_either_kind_of_key():
     assert said(ENCRYPTED, queue()) != []
     assert said(ENCRYPTED, queue(kmsMasterKeyId="alias/queues", sqsManagedSseEnabled=False)) == []

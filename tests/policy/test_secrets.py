@@ -45,6 +45,13 @@ def test_each_secret_that_a_function_is_told_is_one_of_pulumi(type_: str):
         "API_KEY_ID",
         "API_KEY_HEADER",
         "tokenTtl",
+        "TOKEN_TTL",
+        "TOKEN_COUNT",
+        "DB_SECRET_NAME",
+        "DB_SECRET_ARN",
+        "DB_PASSWORD_PARAMETER",
+        "PRIVATE_KEY_PATH",
+        "PASSWORD_FILE",
         "PASSWORDLESS",
         "MONKEY",
         # Either the secret or what it is called.
@@ -65,6 +72,14 @@ def test_what_a_function_may_be_told_openly_is_no_secret(name: str):
         "arn:aws-cn:ssm:cn-north-1:111122223333:parameter/carrier",
         "{{resolve:secretsmanager:carrier}}",
         "/prod/carrier/password",
+        "/prod/carrier",
+        "/Prod/Orders/DbPassword",
+        "/PROD/DB_PASSWORD",
+        "/111122223333/orders2/v1.2/github-pat",
+        "/app/orders_db/x509Cert2",
+        "prod/db/password",
+        "orders/githubToken",
+        "team-a/orders.v2/CLIENT_SECRET",
         "true",
         "False",
         "",
@@ -75,10 +90,51 @@ def test_a_reference_to_a_secret_or_a_switch_is_no_secret(value: str):
 
 
 @pytest.mark.parametrize(
-    "value", ["/s3cr3t", "/s3cr3t/with a space", "x/prod/carrier", "untrue", "(arn:aws)", "{resolve}"]
+    "value",
+    [
+        "/s3cr3t",
+        "/secret",
+        "password",
+        "/s3cr3t/with a space",
+        "/s3cr3t/carrier",
+        "/abcd/efghSECRET",
+        "/abcd/EFGHsecret",
+        "/abcd/",
+        "//password",
+        "/prod/password\n",
+        "/prod/1234",
+        "x/prod/carrier",
+        "prod/db/password?",
+        "prod/passwords",
+        # After AWS's own example of a secret access key.
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "/wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "untrue",
+        "(arn:aws)",
+        "arn:awsome",
+        "arn:aws:",
+        "{resolve}",
+        "100",
+        "3.5",
+    ],
 )
 def test_what_only_looks_like_a_reference_is_a_secret(value: str):
     assert told({"DB_PASSWORD": value})[0] == [message("environment.variables.DB_PASSWORD")]
+
+
+@pytest.mark.parametrize("name", ["MAX_TOKEN", "maxToken", "SESSION_SECRET", "RETRIES_PER_API_KEY"])
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [("100", True), (100.0, True), ("0", True), ("1234567", True), ("12345678", False), ("-1", False), ("10x", False)],
+)
+def test_a_number_of_tokens_or_keys_is_no_secret(name: str, value: Any, *, counts: bool):
+    assert told({name: value})[0] == ([] if counts else [message(f"environment.variables.{name}")])
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWORD", "PASSWD", "keyPassphrase"])
+@pytest.mark.parametrize("value", ["100", 100.0])
+def test_a_number_may_well_be_a_password(name: str, value: Any):
+    assert told({name: value})[0] == [message(f"environment.variables.{name}")]
 
 
 @pytest.mark.parametrize("value", [7, ["a"], {"a": "b"}, True])

@@ -330,6 +330,25 @@ def test_a_bus_whose_name_is_not_known_yet_may_be_the_one_that_is_meant():
 # --- targets
 
 
+@pytest.mark.parametrize("type_", [RULE, NATIVE_RULE])
+@pytest.mark.parametrize(
+    ("inputs", "needs"),
+    [
+        ({}, True),
+        ({"state": "ENABLED", "isEnabled": True}, True),
+        ({"state": "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"}, True),
+        ({"state": "DISABLED"}, False),
+        ({"isEnabled": False}, False),
+        ({"state": NOT_YET}, False),
+        ({"isEnabled": NOT_YET}, False),
+    ],
+    ids=range(7),
+)
+def test_a_rule_that_takes_events_needs_a_target(type_: str, inputs: dict[str, Any], *, needs: bool):
+    rule = Thing(type=type_, name="rule", inputs={"name": "rule", "eventPattern": '{"source": ["x"]}', **inputs})
+    assert said(Program([rule])) == ([NO_TARGET] if needs else [])
+
+
 def test_a_target_that_may_be_of_the_rule_is_one():
     program = changed("prod", lambda p: p.put(TARGET, "acme-confirm", "rule", "another"))
     assert said(program) == []  # Pulumi's record says that it is computed from the rule

@@ -120,10 +120,18 @@ BASES = {
 }
 
 
-def _put(rule: str, claim: str, where: tuple[str, str, str], place: str, value: Any, message: str) -> Mutant:
+def _put(
+    rule: str,
+    claim: str,
+    where: tuple[str, str, str],
+    place: str,
+    value: Any,
+    message: str,
+    hinges: tuple[str, ...] = (),
+) -> Mutant:
     type_, name, base = where
     change = partial(Program.put, type_=type_, name=name, place=place, value=value)
-    return Mutant(rule=rule, claim=claim, change=change, message=message, base=base)
+    return Mutant(rule=rule, claim=claim, change=change, message=message, base=base, hinges=hinges)
 
 
 def _drop(
@@ -198,11 +206,12 @@ def _invocations() -> list[Mutant]:
     mutants: list[Mutant] = []
     for where in (
         (CLASSIC_PERMISSION, "acme-confirm", "prod"),
-        (CLASSIC_PERMISSION, "orders-api-places-orders", "prod"),
+        (CLASSIC_PERMISSION, "orders-api-placeOrder", "prod"),
         (NATIVE_PERMISSION, "api", NATIVE),
     ):
         mutants += [
             _drop(PERMISSION, f"any account to {where[1]}", where, "sourceArn", ANY_ACCOUNT, hinges=("principal",)),
+            _put(PERMISSION, f"any source to {where[1]}", where, "sourceArn", "*", ANY_ACCOUNT, ("principal",)),
             _put(PERMISSION, f"anybody to {where[1]}", where, "principal", "*", ANYBODY),
         ]
     for where, place in (

@@ -119,6 +119,11 @@ def plaintext(place: str) -> str:
     return f"pass {place} {AS_A_SECRET}{escape}"
 
 
+def credential(place: str) -> str:
+    """What it says to a parameter that is told openly and is one by its key."""
+    return f"pass {place} {AS_A_SECRET}, and leave out isValueSecret: by its key it is a credential"
+
+
 @dataclass(frozen=True)
 class Wrong:
     """Inputs of one resource that one rule refuses with one message."""
@@ -187,6 +192,11 @@ def _credentials() -> list[Wrong]:
                     ("authorizationType",),
                 )
             )
+        for place in PARAMETERS[type_]:
+            parameter = place.removesuffix(".value")
+            inputs = put(good, parameter, {"key": "Authorization", "value": CANARY, "isValueSecret": False})
+            hinges = (*_flag(place), f"{parameter}.key")
+            mutants.append(Wrong(SECRET, f"an open credential at {place}", type_, inputs, credential(place), hinges))
         place = PARAMETERS[type_][0]
         flags = {
             "as text": {"isValueSecret": "false"},
@@ -213,9 +223,22 @@ def _endpoints() -> list[Wrong]:
         "no text": (7, insecure),
         "a user": ("https://gateway@carrier.example/orders", userinfo),
         "a user and a password": (f"https://gateway:{CANARY}@carrier.example/orders", userinfo),
+        "a token": (f"https://carrier.example/orders?version=2&token={CANARY}", userinfo),
+        "a key": (f"https://carrier.example/orders?apiKey={CANARY}#top", userinfo),
+        "a token in other words": (f"https://carrier.example/orders?acc%65ss_token={CANARY}", userinfo),
+        "a signature": (f"https://carrier.example/orders?sig={CANARY}", userinfo),
         "an address": ("https://192.0.2.7/orders", named),
+        "an address in short": ("https://127.1/orders", named),
+        "an address as a number": ("https://2130706433/orders", named),
+        "an address in hexadecimal": ("https://0x7F000001/orders", named),
+        "an address of several bases": ("https://127.0.0.0x/orders", named),
+        "an address in octal": ("https://0177.0.0.01/orders", named),
+        "an address with the root's dot": ("https://127.0.0.1./orders", named),
+        "an address in escapes": ("https://127%2e0.0.%31/orders", named),
+        "the address of this very machine": ("https://[::1]/orders", named),
         "an address of IPv6": ("https://[2001:db8::7]:8443/orders", named),
         "this very machine": ("https://localhost:8443/orders", named),
+        "this very machine with the root's dot": ("https://localhost./orders", named),
         "this very machine by another name": ("https://carrier.LocalHost/orders", named),
         "no URL": ("https://[carrier.example/orders", "set invocationEndpoint to a URL"),
     }

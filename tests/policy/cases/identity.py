@@ -163,6 +163,9 @@ def _permissions(type_: str) -> list[Mutant]:
         ),
         grants(BUSES, "on everything", 1, _BUS, Resource="*"),
         grants(BUSES, "on every bus of the account", 1, _BUS, Resource=[BUS, BUS.replace("orders", "*")]),
+        grants(BUSES, "on every bus in other words", 1, _BUS, Resource=BUS.replace("orders", "?*")),
+        grants(BUSES, "on all of the service", 1, _BUS, Resource="arn:aws:events:*"),
+        grants(BUSES, "on all but one", 1, _BUS, Resource=None, NotResource=BUS),
         grants(BUSES, "by the start of the name", 1, _BUS, Action="events:PutE*", Resource=BUS.replace("orders", "*")),
     ]
 

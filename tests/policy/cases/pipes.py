@@ -94,7 +94,7 @@ NO_FILTER = f"set {FILTERS}: without it every update and removal in the table pa
 NO_PATTERN = f"write {FILTERS}[0].pattern as an event pattern: JSON text of an object whose fields hold lists"
 NOTHING_SELECTED = f"have {FILTERS}[0].pattern select something: as it is, every record passes"
 STOPPED = "set desiredState to RUNNING: the stream drops what a stopped pipe does not read"
-NO_LOG = "set logConfiguration.level to ERROR, with a destination: without it a failed batch leaves no trace"
+NO_LOG = "set logConfiguration.level to ERROR, with a destination: without it nothing tells why a record failed"
 
 
 def quoted(place: str) -> str:
@@ -144,13 +144,13 @@ def _mutants(type_: str, stream: str, *, name: str = "thing", base: str) -> Iter
     ):
         yield put(BOUNDED, claim, f"{parameters}.{field}", value, message(parameters))
     yield put(BOUNDED, "stopped", "desiredState", "STOPPED", STOPPED)
+    yield drop(LOG, "none", "logConfiguration", NO_LOG)
     if stream == "kinesis":
         return
     yield drop(FILTER, "none", "sourceParameters.filterCriteria", NO_FILTER)
     yield put(FILTER, "an empty list", FILTERS, [], NO_FILTER)
     yield put(FILTER, "of nothing", f"{FILTERS}[0].pattern", "{}", NOTHING_SELECTED)
     yield put(TEMPLATE, "quotes", TARGET, '{"id": "<$.eventID>"}', quoted(TARGET))
-    yield drop(LOG, "none", "logConfiguration", NO_LOG)
     yield put(LOG, "off", "logConfiguration.level", "OFF", NO_LOG)
     data = EXECUTION_DATA[type_]
     yield put(LOG, "no level", "logConfiguration", {data: []}, NO_LOG)

@@ -277,6 +277,7 @@ MUTANTS = [
         change=partial(Program.remove, type_=TARGET, name="acme-confirm"),
         message=NO_TARGET,
         at=(RULE, "acme-confirm"),
+        hinges=("state",),
     ),
     Mutant(
         rule=WIRING,
