@@ -144,7 +144,7 @@ ROWS = (
         goal=0.65,
         parts=(("create", "cpu"), ("naive", "cpu")),
         formula=_quotient,
-        cause="boto3 with one client is two thirds of the import, and loads more for the first call.",
+        cause="botocore with one client is most of the import, and loads more for the first call.",
     ),
     Row(
         name="L2",
@@ -152,7 +152,7 @@ ROWS = (
         goal=0.48,
         parts=(("confirm", "cpu"), ("naive", "cpu")),
         formula=_quotient,
-        cause="boto3 with one client is four fifths of the import, and loads more for the first call.",
+        cause="botocore with one client is most of the import, and loads more for the first call.",
     ),
     Row(
         name="L3",
@@ -160,7 +160,7 @@ ROWS = (
         goal=0.75,
         parts=(("create", "rss"), ("naive", "rss")),
         formula=_quotient,
-        cause="What boto3 loads for one client.",
+        cause="What botocore loads for one client.",
     ),
     Row(
         name="L3",
@@ -168,7 +168,7 @@ ROWS = (
         goal=0.65,
         parts=(("confirm", "rss"), ("naive", "rss")),
         formula=_quotient,
-        cause="What boto3 loads for one client.",
+        cause="What botocore loads for one client.",
     ),
     Row(
         name="L5",
@@ -176,7 +176,7 @@ ROWS = (
         goal=0.75,
         parts=(("zip", "cpu"), ("zip-without", "cpu")),
         formula=_quotient,
-        cause="boto3 is compiled either way, and is not in the zip.",
+        cause="botocore is compiled either way, and is not in the zip.",
     ),
     Row(
         name="S1",

@@ -10,7 +10,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -27,7 +26,7 @@ from handlers.orders import (
 )
 from handlers.records import failure_record
 from handlers.repository import Repository
-from handlers.runtime import BOUNDED, setting
+from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger
 
 _CARRIER = setting("CARRIER")
@@ -38,8 +37,8 @@ _store = Repository(setting("TABLE_NAME"))
 
 @functools.cache
 def _sqs() -> Any:
-    """Made for the first rejection: a client is a tenth of a cold start, and a rejection is rare."""
-    return boto3.client("sqs", config=BOUNDED)
+    """Made for the first rejection, which is rare."""
+    return aws_client("sqs")
 
 
 class UnknownOrderError(Exception):

@@ -27,7 +27,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -37,7 +36,7 @@ from botocore.httpsession import URLLib3Session
 
 from handlers.orders import State, is_order_id, timestamp
 from handlers.request import KEY_RULE, MalformedBodyError, content, is_json, is_key, parse
-from handlers.runtime import setting
+from handlers.runtime import aws_session, setting
 from handlers.telemetry import invocation, logger
 
 
@@ -56,7 +55,7 @@ def _confirm_url() -> str:
 
 
 def _own_credentials() -> Credentials:
-    credentials = boto3.Session().get_credentials()
+    credentials = aws_session().get_credentials()
     if credentials is None:
         raise NoCredentialsError
     return credentials

@@ -27,7 +27,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -36,7 +35,7 @@ from handlers import orders
 from handlers.orders import Claimed, Exhausted, InvalidTimestampError, Order, State, Waiting
 from handlers.records import failure_record
 from handlers.repository import PENDING_SHARDS, Repository
-from handlers.runtime import BOUNDED, setting
+from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger
 
 # With the first emission a carrier is told four times over four of its times. What it has not confirmed then is for a
@@ -74,8 +73,8 @@ _CONFIRM_WITHIN = _confirm_within()
 _BUS_NAME = setting("BUS_NAME")
 _OVERDUE_QUEUE_URL = setting("OVERDUE_QUEUE_URL")
 _store = Repository(setting("TABLE_NAME"))
-_events = boto3.client("events", config=BOUNDED)
-_sqs = boto3.client("sqs", config=BOUNDED)
+_events = aws_client("events")
+_sqs = aws_client("sqs")
 
 
 @invocation

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import boto3
-
 from handlers import orders
 from handlers.orders import Claim, Claimed, Confirmation, Exhausted, Item, Order, Settled, Shipped, State, Waiting
-from handlers.runtime import BOUNDED
+from handlers.runtime import aws_client
 
 # Pending orders lie in the index under a few keys instead of one: a partition takes 1,000 writes a second, so 4 carry
 # 4,000 new orders a second, and whoever lists them asks 4 times.
@@ -28,7 +26,7 @@ class Repository:
 
     def __init__(self, table_name: str) -> None:
         self._table = table_name
-        self._dynamodb = boto3.client("dynamodb", config=BOUNDED)
+        self._dynamodb = aws_client("dynamodb")
 
     def create(self, order: Order) -> Order:
         """Store a new order, and return what is stored under its id: this order, or the one that was there first.

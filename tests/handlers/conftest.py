@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import boto3
 import pytest
 
+from handlers import runtime
 from handlers.repository import Repository
 from sandbox import ministack as ministack_process
 from sandbox.ministack import MiniStack
@@ -82,7 +82,8 @@ def aws(ministack: MiniStack) -> Callable[..., Any]:
                 patch.delenv(name, raising=False)
             for name, value in surroundings.items():
                 patch.setenv(name, value)
-            patch.setattr(boto3, "DEFAULT_SESSION", None)
+            # The session keeps the credentials that it finds first.
+            runtime.aws_session.cache_clear()
             return make()
 
     return within
