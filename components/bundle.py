@@ -1,7 +1,7 @@
 """Handler zips: one per entry, the same bytes from the same inputs, rebuilt only when an input changes.
 
 A zip holds the entry, the modules of `handlers/` and `contracts/` that it imports, and the distributions that those
-import, as installed from the locked requirements. What AWS's runtime brings (boto3) stays out.
+import, as installed from the locked requirements. What AWS's runtime brings (boto3, botocore) stays out.
 """
 
 from __future__ import annotations
