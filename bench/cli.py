@@ -47,6 +47,8 @@ def run(
     needed = set[str]().union(*(row.cases for row in ROWS if row.name in names))
     chosen = seed if seed is not None else time.time_ns() % 1_000_000
     count = rounds or (_QUICK_ROUNDS if quick else _ROUNDS)
+    if reason := _unwritable(output):
+        _refuse(f"--output {output} can't be written: {reason}")
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder, answering() as aws:
@@ -65,7 +67,6 @@ def run(
         "rows": rows,
         "samples": measured.samples,
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     for row in rows:
         _tell(f"{row['name']} {row['what']}: {row['value']:.3g}, {'met' if row['met'] else 'missed'}")
@@ -79,7 +80,22 @@ def report(
     """Write docs/performance.md from the results of the last run."""
     if not results.exists():
         _refuse(f"there is no {results.name}: `python -m bench` writes it")
-    output.write_text(document(json.loads(results.read_text(encoding="utf-8"))), encoding="utf-8")
+    try:
+        written = document(json.loads(results.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError):
+        _refuse(f"{results.name} is not what `python -m bench` writes: let it write another")
+    output.write_text(written, encoding="utf-8")
+
+
+def _unwritable(file: Path) -> str | None:
+    """Why nothing can be written there, if so: to find out after the measurement would be late."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror
+    if file.is_dir():
+        return "it is a folder"
+    return None if os.access(file if file.exists() else file.parent, os.W_OK) else "permission denied"
 
 
 def _measured(measured: Measured, names: set[str]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ _EXECUTABLES = ("pulumi", _HOST, _HOST_SCRIPT)
 
 _HEARTBEAT = 30.0  # seconds between signs of life where lines can't be rewritten
 _TAIL = 10  # lines of Go's output that an error shows: its own errors rarely need more
+_NEEDED = "It needs a Go module proxy (the public one, or that of GOPROXY) and room on the disk; then run it again."
 _ANSWER_WITHIN = 60.0  # seconds; a `--version` that takes longer hangs
 
 
@@ -395,7 +396,7 @@ def _run_go(go: Path, pin: Pin, arguments: list[str], scratch: Path, progress: P
     raise EngineError(
         f"{''.join(said)}The Pulumi engine could not be built: "
         f"`go {arguments[0]}` of {pin.executable} v{pin.version} ended {ending}"
-        f"{', with the last words above.' if said else ' and said nothing.'}"
+        f"{', with the last words above.' if said else ' and said nothing.'} {_NEEDED}"
     )
 
 

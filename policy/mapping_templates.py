@@ -87,7 +87,10 @@ def flaws(template: str) -> set[Flaw | str]:
     chooses.
     """
     reading = _Reading()
-    reading.over(list(_pieces(template)))
+    try:
+        reading.over(list(_pieces(template)))
+    except RecursionError:
+        return {Flaw.UNREAD}
     return reading.found
 
 

@@ -109,6 +109,10 @@ class Examination:
         """Whether the place, or anything it is part of, is a Pulumi secret."""
         return any(path[:depth] in self.secret for depth in range(1, len(path) + 1))
 
+    def holds_secret(self, path: Path) -> bool:
+        """Whether anything at or below the place is a secret, or the place itself is a part of one."""
+        return self.is_secret(path) or any(place[: len(path)] == path for place in self.secret)
+
 
 def examine(props: Mapping[str, Any]) -> Examination:
     """Read the inputs that pulumi_policy passes to a remediation; its proxies give out the marks under "__target"."""

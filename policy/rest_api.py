@@ -1,12 +1,14 @@
 """REST APIs as rules read them: the OpenAPI body of an API, or the same things as single resources.
 
 Swagger 2.0 and OpenAPI 3 are read, as JSON or YAML, with `$ref`s followed. A place is UNKNOWN or MISSING as everywhere.
+What a document calls its own things (paths, models, content types) may be secret like all of it: messages name it only
+where that is known not to be so, and count it out elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from policy.documents import document
@@ -22,8 +24,13 @@ _VERBS = ("get", "put", "post", "delete", "options", "head", "patch")
 _ANY = "x-amazon-apigateway-any-method"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "ANY"})
 # arn:<partition>:apigateway:<region>:<service, maybe behind a subdomain>:<action/which or path/where>
-_URI = re.compile(r"arn:[^:]*:apigateway:[^:]*:(?:[^:]*\.)?([^:.]+):(?:action/([A-Za-z]+).*|path/.*)", re.DOTALL)
+_URI = re.compile(r"arn:[^:]*:apigateway:[^:]*:(?:[^:]*\.)?([^:.]+):(?:action/([A-Za-z]*).*|path/.*)", re.DOTALL)
+# Names that are no document's own.
+_WORDS = frozenset(
+    {"application/json", "components", "default", "definitions", "parameters", "paths", "properties", "schemas"}
+)
 _TARGET = "integration.request.header.X-Amz-Target"
+_HEADER = "x-amz-target"
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Node:
     value: Any
     root: Node | None = None
     """What `$ref`s of the document point into; the node itself when it is None."""
+    quotable: bool = False
+    """Whether the path may have names of the document's own in it; else it has their positions."""
 
     def __str__(self) -> str:
         return spell(self.path)
@@ -53,22 +62,33 @@ class Node:
         return self.value.upper() if isinstance(self.value, str) else ""
 
     def at(self, *keys: str | int) -> Node:
-        """The place below, MISSING if there is none."""
+        """The place below, MISSING if there is none; the keys are words of the format."""
         node = self
         for key in keys:
-            node = _followed(_below(node, key))
+            node = _followed(_below(node, key, shown=key))
         return node
+
+    def member(self, key: str | int) -> Node:
+        """The same of a name of the document's own."""
+        return _followed(_below(self, key, shown=self.shown(key)))
+
+    def shown(self, key: str | int) -> str | int:
+        """The name of a member as paths have it."""
+        if self.quotable or key in _WORDS or isinstance(key, int):
+            return key
+        names = [str(name) for name in cast("dict[Any, Any]", self.value)] if isinstance(self.value, dict) else []
+        return names.index(key) if key in names else len(names)  # where it would be added
 
     def members(self) -> list[tuple[str | int, Node]]:
         """What an object or a list holds; nothing of anything else."""
         if isinstance(self.value, dict):
-            return [(str(key), self.at(str(key))) for key in cast("dict[Any, Any]", self.value)]
+            return [(str(key), self.member(str(key))) for key in cast("dict[Any, Any]", self.value)]
         if isinstance(self.value, list):
-            return [(index, self.at(index)) for index in range(len(cast("list[Any]", self.value)))]
+            return [(index, self.member(index)) for index in range(len(cast("list[Any]", self.value)))]
         return []
 
 
-def _below(node: Node, key: str | int) -> Node:
+def _below(node: Node, key: str | int, *, shown: str | int) -> Node:
     value = node.value
     if isinstance(value, dict):
         # YAML reads a status as a number.
@@ -78,7 +98,7 @@ def _below(node: Node, key: str | int) -> Node:
         value = cast("list[Any]", value)[key]
     elif value is not UNKNOWN:
         value = MISSING
-    return Node((*node.path, key), MISSING if value is None else value, node.root or node)
+    return Node((*node.path, shown), MISSING if value is None else value, node.root or node, node.quotable)
 
 
 def _followed(node: Node) -> Node:
@@ -86,26 +106,27 @@ def _followed(node: Node) -> Node:
     while isinstance(node.value, dict):
         reference = cast("dict[Any, Any]", node.value).get("$ref", MISSING)
         if isinstance(reference, str) and reference in met:
-            return Node(node.path, MISSING, node.root)
+            return replace(node, value=MISSING)
         if not isinstance(reference, str) and reference is not UNKNOWN:
             break
         if reference is UNKNOWN or not reference.startswith("#/"):  # a model of API Gateway's, by its address
-            return Node(node.path, UNKNOWN, node.root)
+            return replace(node, value=UNKNOWN)
         met.add(reference)
         node = node.root or node
         for step in reference.removeprefix("#/").split("/"):
-            node = _below(node, step.replace("~1", "/").replace("~0", "~"))
+            name = step.replace("~1", "/").replace("~0", "~")
+            node = _below(node, name, shown=node.shown(name))
     return node
 
 
 def body(api: Subject) -> Node:
     """The OpenAPI document of an API: an object, MISSING, UNKNOWN or `documents.UNREADABLE`."""
-    return Node(("body",), document(api.get("body")))
+    return Node(("body",), document(api.get("body")), quotable=api.quotable("body"))
 
 
 def resource(subject: Subject) -> Node:
     """The inputs of a resource as a document."""
-    return Node((), subject.get(()))
+    return Node((), subject.get(()), quotable=subject.quotable(()))
 
 
 def status(node: Node) -> str:
@@ -165,14 +186,29 @@ class Integration:
 
     @property
     def puts_events(self) -> bool:
-        """Whether it calls PutEvents itself: by its URI, its target, or while the URI is unknown by its template."""
+        """Whether it calls EventBridge itself, unless it is clear that it calls something else than PutEvents there;
+        while the URI is unknown, by its template.
+        """
         if not self._calls_aws:
             return False
         if self.node.at("uri").unknown:
-            texts = [template.value for _, template in self.templates.members() if isinstance(template.value, str)]
-            return any("Entries" in text and "DetailType" in text for text in texts)
+            return any("Entries" in text and "DetailType" in text for text in self._texts)
         service, action = self._service
-        return service == "events" and (action == "PutEvents" or self._targets_events or self.caller_targets)
+        if service != "events":
+            return False
+        target = self.target.value
+        if not action and isinstance(target, str) and target.startswith("'"):
+            action = target.strip("'").rpartition(".")[2]
+        return self._retargets or action.casefold() in {"", "putevents"}
+
+    @property
+    def _texts(self) -> list[str]:
+        return [template.value for _, template in self.templates.members() if isinstance(template.value, str)]
+
+    @property
+    def _retargets(self) -> bool:
+        """Whether a template chooses the action, whatever the URI or a parameter says."""
+        return any("requestOverride" in text and _HEADER in text.casefold() for text in self._texts)
 
     @property
     def direct(self) -> bool | Any:
@@ -192,10 +228,6 @@ class Integration:
     def _calls_aws(self) -> bool:
         kind = self.node.at("type")
         return kind.unknown or kind.word == "AWS"
-
-    @property
-    def _targets_events(self) -> bool:
-        return self.target.unknown or self.target.value == "'AWSEvents.PutEvents'"
 
     @property
     def caller_targets(self) -> bool:
@@ -266,9 +298,9 @@ class Operation:
         return found or {"NONE"}
 
     def _authorization(self, scheme: str | int) -> Any:
-        described = self.document.at("components", "securitySchemes", scheme)
+        described = self.document.at("components", "securitySchemes").member(scheme)
         if described.missing:
-            described = self.document.at("securityDefinitions", scheme)
+            described = self.document.at("securityDefinitions").member(scheme)
         kind, authorizer = described.at("x-amazon-apigateway-authtype"), described.at("x-amazon-apigateway-authorizer")
         if kind.word == "AWSSIGV4":
             return "AWS_IAM"
@@ -285,7 +317,7 @@ class Operation:
         if named.missing:
             named = self.document.at("x-amazon-apigateway-request-validator")
         if isinstance(named.value, str):
-            return self.document.at("x-amazon-apigateway-request-validators", named.value)
+            return self.document.at("x-amazon-apigateway-request-validators").member(named.value)
         return Node(named.path, UNKNOWN if named.unknown else MISSING)
 
     @property

@@ -80,6 +80,10 @@ class Subject:
         """Whether the place or anything it is part of is a Pulumi secret; False when it was not examined."""
         return self._examination.is_secret(steps(where))
 
+    def quotable(self, where: Where) -> bool:
+        """Whether messages may name what the program named there: it was examined, and nothing of it is a secret."""
+        return self.examined and not self._examination.holds_secret(steps(where))
+
     def defaulted(self, where: Where) -> bool:
         """Whether the provider filled in the value as the program gave none; False when it was not examined."""
         return steps(where) in self._examination.defaulted

@@ -10,6 +10,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # What may stand in the angle brackets: a key of the transformer's paths or a variable of EventBridge's own, in a rule;
 # a path or such a variable, in a pipe.
@@ -50,3 +54,11 @@ def read(text: str, placeholder: str) -> Template | None:
     except (ValueError, RecursionError):
         return Template(quoted=frozenset(quoted), bare=frozenset(bare), is_json=False)
     return Template(quoted=frozenset(quoted), bare=frozenset(bare), is_json=True)
+
+
+def unsafe(template: Template, where: str, breaks_quotes: Callable[[str], bool]) -> Iterator[str]:
+    """What to mend in the template at the place, given which placeholders may stand for a text with a quote."""
+    if any(map(breaks_quotes, template.quoted)):
+        yield f"take the quotes from around the placeholders in {where}: EventBridge escapes nothing there"
+    if not template.is_json:
+        yield f"make {where} JSON, with each placeholder where a value may stand"

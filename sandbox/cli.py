@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -14,18 +15,18 @@ from typing import Annotated, Any
 
 import boto3
 import typer
-import yaml
 from botocore.config import Config
 
-from engine import EngineError
+from engine import EngineError, locate
 from sandbox import session
 from sandbox.access import client_principal, credentials_of
 from sandbox.client import Client, NotTakenError, Saboteur
 from sandbox.control import MODES
 from sandbox.faults import Fault, FaultError, Kind, Worker
+from sandbox.private import kept_in, write_private
 from sandbox.provider import ProvidersError
 from sandbox.session import RefusedError, Session, SessionError
-from sandbox.stack import ROOT, StackError, opened
+from sandbox.stack import ROOT, Stack, StackError, mapping, opened
 
 STATE = ROOT / "build" / "state"
 _FUNCTION = "aws:lambda/function:Function"
@@ -62,13 +63,17 @@ def up(state: State = None, order: Annotated[bool, typer.Option(help="Place an o
     """Start the local cloud if need be, deploy onto it under the policies, and send an order through it."""
     folder = _folder(state)
     with _explained():
-        running = session.start(folder, region=_region())
+        region = _region()
+        locate()  # where there is none, and none can be built, no cloud is to start
+        running = session.start(folder, region=region)
         _forget_what_is_gone(folder, running)
         with opened("local", state=folder, providers=running, streams=True) as program:
             if code := program.up().code:
+                _explain_pending(program)
                 raise typer.Exit(code)
             outputs = program.outputs()
-        (folder / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
+        with kept_in(folder, SessionError):
+            write_private(folder / "outputs.json", json.dumps(outputs))
         client = _client(folder, running)
         principal = client_principal(running)
         print(f"\nThe API serves at {outputs['apiUrl']}. Place an order as {principal}:\n\n{client.curl()}\n")
@@ -81,17 +86,16 @@ def down(state: State = None) -> None:
     """Destroy the stack through the engine, and end every process."""
     folder = _folder(state)
     with _explained():
-        running = session.found(folder)
+        running = session.settled(folder)
         if running is None:
             print("nothing runs")
             return
         with opened("local", state=folder, providers=running, streams=True) as program:
-            code = program.destroy().code
-        if code:
-            raise typer.Exit(code)
-        running.stop()
+            if code := program.destroy().code:
+                raise typer.Exit(code)
+            running.stop()
         shutil.rmtree(folder / "journal", ignore_errors=True)
-        for name in ("instance", "outputs.json", "cloud.log", "start.lock"):
+        for name in ("instance", "outputs.json", "cloud.log"):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -136,12 +140,17 @@ def carrier(
     state: State = None,
 ) -> None:
     """Let a mock carrier misbehave, until it is told to be ok."""
+    if mode not in MODES:
+        print(f"there is no mode {mode}: it is one of {', '.join(MODES)}", file=sys.stderr)
+        raise typer.Exit(2)
     running = _running(state)
     with _explained():
         function = f"event-gateway-local-carrier-{name}-mock"
         deployed = running.ask("resources", type=_FUNCTION, properties=["name"])
-        if function not in {known["name"] for known in deployed.values()}:
-            raise SessionError(f"no mock carrier is called {name}")
+        mocks = sorted(known["name"] for known in deployed.values() if known["name"].endswith("-mock"))
+        if function not in mocks:
+            names = [mock.removeprefix("event-gateway-local-carrier-").removesuffix("-mock") for mock in mocks]
+            raise SessionError(f"no mock carrier is called {name}: there are {', '.join(names)}")
         running.ask("mode", function=function, mode=mode)
 
 
@@ -289,7 +298,18 @@ def _forget_what_is_gone(folder: Path, running: Session) -> None:
         print("The local cloud of the last `up` ended without `down`: its resources and all orders on it are lost.")
     if not known.exists() or known.read_text() != running.instance:
         shutil.rmtree(backend, ignore_errors=True)
-    known.write_text(running.instance)
+    with kept_in(folder, SessionError):
+        write_private(known, running.instance)
+
+
+def _explain_pending(program: Stack) -> None:
+    """What an engine was making when it was killed may exist, and another one would have to know."""
+    if program.export().get("pending_operations"):
+        print(
+            "The last run was killed while it made something, and what of that exists is not in the engine's state: "
+            "`make down` ends all of it, and `make up` starts anew.",
+            file=sys.stderr,
+        )
 
 
 def _running(state: Path | None) -> Session:
@@ -306,4 +326,8 @@ def _folder(state: Path | None) -> Path:
 
 
 def _region() -> str:
-    return yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text(encoding="utf-8"))["config"]["aws:region"]
+    settings = ROOT / "Pulumi.local.yaml"
+    region = (mapping(settings).get("config") or {}).get("aws:region")
+    if not isinstance(region, str) or not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", region):
+        raise SessionError(f"aws:region in {settings.name} must be the name of a region, such as eu-west-1")
+    return region

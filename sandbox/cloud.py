@@ -47,7 +47,7 @@ from sandbox.gateway import (
 )
 from sandbox.iam import DecisionLog, Service
 from sandbox.live import Live, NotLiveError
-from sandbox.ministack import MiniStack
+from sandbox.ministack import MiniStack, MiniStackError
 from sandbox.private import write_private
 from sandbox.provider.kind import Place
 from sandbox.provider.server import World, WorldError, serve
@@ -239,6 +239,7 @@ def main() -> None:
     parser.add_argument("--region", required=True)
     parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--time-factor", type=float, default=1.0)
+    parser.add_argument("--lock", type=int, help="descriptor of a lock to hold until everything serves")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
@@ -254,7 +255,10 @@ def main() -> None:
         # The last to go: whoever finds no file may start another cloud on this folder at once.
         stack.callback(file.unlink, missing_ok=True)
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-        emulator = stack.enter_context(ministack.start(region=place.region, environment={"AUTH": "true"}))
+        try:
+            emulator = stack.enter_context(ministack.start(region=place.region, environment={"AUTH": "true"}))
+        except MiniStackError as error:
+            sys.exit(str(error))
         cloud = Cloud(emulator, place, arguments.state, arguments.program, arguments.time_factor)
         cloud.serve(stack)
         ports = stack.enter_context(serve(cloud))
@@ -269,6 +273,8 @@ def main() -> None:
             "token": token,
         }
         write_private(file, json.dumps(about, indent=2))
+        if arguments.lock is not None:
+            os.close(arguments.lock)
         while emulator.runs():
             time.sleep(0.2)
         sys.exit("MiniStack has ended, and with it everything that was on it")

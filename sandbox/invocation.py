@@ -21,7 +21,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from sandbox import retry
-from sandbox.delivery import Chance, Clock, Count, Failure, Job, Later, Outbox, Outcome, Rule, RuleTarget, Tries, ignore
+from sandbox.delivery import Failure, Outcome, Rule, RuleTarget, Tries
+from sandbox.jobs import Chance, Clock, Count, Job, Later, Outbox, ignore
 from sandbox.retry import AWS_ERRORS, AwsError, Backoff
 
 _log = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from typing import Any, Protocol
 
 from sandbox import patterns, retry
 from sandbox.clock import waited
-from sandbox.delivery import Chance, Clock, Count, Killed, Outbox, Stamped, as_stamped, ignore, never
 from sandbox.faults import KilledError
+from sandbox.jobs import Chance, Clock, Count, Killed, Outbox, Stamped, as_stamped, ignore, never
 from sandbox.putevents import put_events
 from sandbox.retry import AWS_ERRORS, AwsError, Backoff, Journal
 from sandbox.transform import TransformError, pipe_input

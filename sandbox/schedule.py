@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sandbox.clock import waited
-from sandbox.delivery import Clock, Hop, Job, Killed, never
 from sandbox.faults import KilledError
+from sandbox.jobs import Clock, Hop, Job, Killed, never
 
 _log = logging.getLogger(__name__)
 _RATE = re.compile(r"rate\(([1-9][0-9]{0,5}) (minute|hour|day)s?\)")

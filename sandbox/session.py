@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 import urllib3
 
 from sandbox.cloud import STATE_FILE, TEMPORARY
+from sandbox.private import kept_in, make_folder
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_WITHIN = 60.0  # seconds; 2 are usual
 _STOP_WITHIN = 120.0  # 5 are usual; what the functions' processes leave behind may take its time to be removed
+_LOCK = "start.lock"
 _http = urllib3.PoolManager(timeout=30, retries=False)
 # Those that this process has started, by id: who ends one of them takes its exit status.
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -100,22 +103,42 @@ def found(state: Path) -> Session | None:
     return None
 
 
+def settled(state: Path) -> Session | None:
+    """Like `found`, once no cloud starts on this folder: what is interrupted leaves one that soon serves."""
+    if not (state / _LOCK).exists():
+        return found(state)
+    with _alone(state):
+        return found(state)
+
+
 def start(state: Path, *, region: str, program: Path = _ROOT, time_factor: float = 1.0) -> Session:
     """Start a cloud on this folder, as a process that outlives this one; or find the one that someone else started.
 
     Raises:
-        SessionError: It ended early, or does not serve in time; the message ends with its own last words.
+        SessionError: The folder can't be kept, or the cloud ended early, or does not serve in time; the message ends
+            with its own last words.
 
     """
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (state / "start.lock").open("a") as lock:
+    make_folder(state, SessionError)
+    with kept_in(state, SessionError), _alone(state) as lock:
+        return found(state) or _start(state, region, program, time_factor, lock)
+
+
+@contextmanager
+def _alone(state: Path) -> Generator[int]:
+    """Holds the lock of starts, and yields it for the cloud that is started.
+
+    That one holds it too until it serves: whoever is killed meanwhile leaves no cloud that nobody knows.
+    """
+    with (state / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return found(state) or _start(state, region, program, time_factor)
+        yield lock.fileno()
 
 
-def _start(state: Path, region: str, program: Path, time_factor: float) -> Session:
+def _start(state: Path, region: str, program: Path, time_factor: float, lock: int) -> Session:
     log = state / "cloud.log"
     options = ["--region", region, "--program", str(program), "--time-factor", str(time_factor)]
+    options += ["--lock", str(lock)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "sandbox.cloud", str(state), *options],
@@ -124,20 +147,31 @@ def _start(state: Path, region: str, program: Path, time_factor: float) -> Sessi
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[lock],
         )
     _started[process.pid] = process
+    session = None
+    try:
+        session = _serving(process, state)
+    finally:
+        if session is None:
+            # Not at once with SIGKILL: it ends what it has started.
+            for how in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(SessionError):
+                    _end(process.pid, how, state)
+    if session is None:
+        raise SessionError(f"the local cloud does not start: {log.read_text(errors='replace')[-2000:].strip()}")
+    return session
+
+
+def _serving(process: subprocess.Popen[bytes], state: Path) -> Session | None:
+    """The cloud once it serves; None if it has ended, or its time is over."""
     deadline = time.monotonic() + _START_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
-        if (state / STATE_FILE).exists():
-            session = found(state)
-            if session is not None:
-                return session
+        if (state / STATE_FILE).exists() and (session := found(state)):
+            return session
         time.sleep(0.05)
-    # Not at once with SIGKILL: it ends what it has started.
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(SessionError):
-            _end(process.pid, how, state)
-    raise SessionError(f"the local cloud does not start: {log.read_text(errors='replace')[-2000:].strip()}")
+    return None
 
 
 def _reason(answer: str) -> str:

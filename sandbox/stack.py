@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -23,13 +24,13 @@ from typing import Any, Protocol, TextIO
 import yaml
 
 from engine import Engine, locate
-from sandbox.private import write_private
+from sandbox.private import kept_in, make_folder, write_private
 from sandbox.provider import Providers
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACK = ROOT / "policy"
 _CONFIG = "--policy-pack-config"
-_ORPHAN_ENDS_WITHIN = 30.0  # seconds
+_ORPHAN_ENDS_WITHIN = 120.0  # seconds; an update takes 15 on an idle machine
 # What would lead the engine, the program or a provider to something that is not ours.
 _FOREIGN = ("AWS_", "PULUMI_", "PYTHON", "VIRTUAL_ENV")
 
@@ -152,10 +153,10 @@ class Stack:
     def _config_file(self) -> Path:
         return self.state / f"Pulumi.{self.name}.yaml"
 
-    def prepare(self, settings: Path) -> None:
+    def prepare(self, settings: Path, tell: TextIO) -> None:
         """Create the stack if need be, and give it the configuration of `settings` as it is now."""
         (self.state / "backend").mkdir(exist_ok=True)
-        self._take_over()
+        self._take_over(tell)
         passphrase = self.state / "passphrase"
         if not passphrase.exists():
             write_private(passphrase, secrets.token_urlsafe(32))
@@ -167,10 +168,16 @@ class Stack:
             self._ask("stack", "init", self.name, "--no-select")
         self._configure(settings, project)
 
-    def _take_over(self) -> None:
-        """Remove the backend's locks of engines that are gone. An orphan, without its providers, soon is."""
+    def _take_over(self, tell: TextIO) -> None:
+        """Remove the backend's locks of engines that are gone. An orphan soon is: it ends its run."""
         for file in (self.state / "backend" / ".pulumi" / "locks").rglob("*.json"):
             pid = json.loads(file.read_text())["pid"]
+            if _is_running(pid):
+                print(
+                    f"waiting for process {pid}, which a killed run on stack {self.name} has left",
+                    file=tell,
+                    flush=True,
+                )
             given_up = time.monotonic() + _ORPHAN_ENDS_WITHIN
             while _is_running(pid):
                 if time.monotonic() > given_up:
@@ -179,16 +186,13 @@ class Stack:
             file.unlink(missing_ok=True)
 
     def _configure(self, settings: Path, project: str) -> None:
-        ours: dict[str, Any] = yaml.safe_load(self._config_file.read_text(encoding="utf-8"))
-        theirs = _mapping(settings) if settings.exists() else {}
+        # An engine that is killed while it makes a stack leaves one without; the salt is made again with a secret.
+        ours = mapping(self._config_file) if self._config_file.exists() else {}
+        theirs = mapping(settings) if settings.exists() else {}
         # What is encrypted there, is so with a key that is not here.
         config = {key: value for key, value in (theirs.get("config") or {}).items() if not _is_encrypted(value)}
         carriers = config.get(f"{project}:carriers")
-        # What is no carrier, the program refuses.
-        names = (
-            [c["name"] for c in carriers if isinstance(c, dict) and "name" in c] if isinstance(carriers, list) else []
-        )
-        needed = [f"{project}:{name}Secret" for name in names]
+        needed = [f"{project}:{name}Secret" for name in _names(carriers)]
         made = {key: value for key, value in (ours.get("config") or {}).items() if _is_encrypted(value)}
         config |= {key: made[key] for key in needed if key in made and key not in config}
         write_private(self._config_file, yaml.safe_dump({**ours, "config": config}, sort_keys=False))
@@ -247,11 +251,9 @@ def opened(
         if stacks and name not in stacks:
             raise StackError(f"there is no Pulumi.{name}.yaml: the stacks of this program are {', '.join(stacks)}")
     state = (state or ROOT / "build" / "state" / name).absolute()
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(state, StackError)
+    with kept_in(state, StackError):
         (state / "lock").touch()
-    except OSError as error:
-        raise StackError(f"the state can't be kept in {state}: {error.strerror}") from error
     with _locked(state / "lock", f"stack {name}", tell or sys.stderr):
         engine = locate()
         with Providers() if providers is None else nullcontext(providers) as serving:
@@ -264,7 +266,8 @@ def opened(
                 pack=pack,
                 streams=streams,
             )
-            stack.prepare(settings)
+            with kept_in(state, StackError):
+                stack.prepare(settings, tell or sys.stderr)
             yield stack
 
 
@@ -292,14 +295,27 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _mapping(settings: Path) -> dict[str, Any]:
+def mapping(settings: Path) -> dict[str, Any]:
+    """A stack's tracked configuration.
+
+    Raises:
+        StackError: It is no YAML with a mapping `config`.
+
+    """
     try:
         document = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise StackError(f"{settings.name} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict) or not isinstance(document.get("config") or {}, dict):
         raise StackError(f"{settings.name} must hold a mapping with the mapping `config`")
     return document
+
+
+def _names(carriers: Any) -> list[str]:
+    """The carriers that a secret can be made for; what is no carrier, the program refuses."""
+    listed: list[Any] = carriers if isinstance(carriers, list) else []
+    named = [str(one["name"]) for one in listed if isinstance(one, dict) and "name" in one]
+    return [name for name in named if re.fullmatch(r"[\w.-]+", name)]
 
 
 def _is_encrypted(value: Any) -> bool:

@@ -11,22 +11,11 @@ from typing import Any
 
 from sandbox.authority import Authority
 from sandbox.clock import CloudClock
-from sandbox.delivery import (
-    REVIVAL,
-    ApiDestination,
-    ApiDestinationTarget,
-    ApiKey,
-    Basic,
-    Dispatcher,
-    Hop,
-    Killed,
-    Parameters,
-    ToApiDestination,
-    queue_url,
-)
+from sandbox.delivery import ApiDestination, ApiDestinationTarget, ApiKey, Basic, Parameters, ToApiDestination
 from sandbox.faults import Faults, KilledError, Kind, Worker
 from sandbox.iam import RoleSession, Service
 from sandbox.invocation import AsyncPolicy, Functions, FunctionTarget, ToFunction
+from sandbox.jobs import REVIVAL, Dispatcher, Hop, Killed, queue_url
 from sandbox.live import bus_name, target_queue
 from sandbox.ministack import MiniStack
 from sandbox.pipe import Pipe, PipeSettings

@@ -6,6 +6,7 @@ fail the recording.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import runpy
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ ACCOUNT = "111122223333"
 REGION = "eu-west-1"
 # A canary: wherever it turns up unencrypted, something leaks.
 CANARY = "canary-3f9c1d7e5a"
+
+# Pulumi's futures want the thread's loop; of one that asyncio has to make by itself, it warns from Python 3.12 on.
+asyncio.set_event_loop(asyncio.new_event_loop())
 
 _SIG = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"
@@ -226,14 +230,21 @@ class _Monitor(mocks.MockMonitor):
         return response
 
 
-def record(build: Callable[[], Any], *, stack: str = "dev", preview: bool = False, outputs: Outputs = _ours) -> Graph:
+def record(
+    build: Callable[[], Any],
+    *,
+    project: str = "event-gateway",
+    stack: str = "dev",
+    preview: bool = False,
+    outputs: Outputs = _ours,
+) -> Graph:
     """Run `build` under mocks and return what it registered; an error in any output fails the recording.
 
     `outputs` says what AWS adds to a resource of a type, with a name and inputs.
     """
     graph = Graph()
     cloud = _Cloud(outputs, preview=preview)
-    mocks.set_mocks(cloud, project="event-gateway", stack=stack, preview=preview, monitor=_Monitor(cloud, graph))
+    mocks.set_mocks(cloud, project=project, stack=stack, preview=preview, monitor=_Monitor(cloud, graph))
     pulumi.runtime.test(build)()
     return graph
 

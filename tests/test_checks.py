@@ -22,7 +22,6 @@ FORMS = {
     "CWE": "CWE-{0.reference}",
     "OWASP API Security Top 10": "{0.reference}:{0.version}",
     "NIST SP 800-53": "{0.framework} {0.reference}",
-    "AWS FSBP": "FSBP {0.reference}",
     "AWS Foundational Security Best Practices": "FSBP {0.reference}",
 }
 # A catalogue of weaknesses is not a check that some tool makes: the list has none of its entries.

@@ -12,7 +12,7 @@ from ops.cli import app
 from tests.documents import LINK, NAME, all_functions, functions_of, rows
 from tests.graph import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "engine" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FIDELITY = ROOT / "docs" / "fidelity.md"
 COLUMNS = ("behaviour", "emulated by", "test", "known from")
 
@@ -23,9 +23,14 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def prose(text):
+    """Without its patches, which may bring a test, and whose links are those of another file."""
+    return re.sub(r"^```diff\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def unclear_links(text, folder):
     """Links that lead nowhere, and those under the name of a test to a file that does not have it."""
-    for label, target in LINK.findall(text):
+    for label, target in LINK.findall(prose(text)):
         if re.match("[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -39,9 +44,7 @@ def unclear_links(text, folder):
 
 
 def unknown_tests(text):
-    """A patch may bring its own test."""
-    prose = re.sub(r"^```diff\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", prose))) - all_functions())
+    yield from sorted(set(NAME.findall(re.sub(r"\]\([^)]*\)", "", prose(text)))) - all_functions())
 
 
 def bare_claims(text):
@@ -112,6 +115,7 @@ GOOD = "[`test_what_a_document_names_exists`](../tests/test_docs.py)"
     [
         (f"{GOOD}, [here](#a-heading), [there](https://example.org/x)\n## A heading", []),
         ("[x](../nowhere.md)", ["../nowhere.md is not there"]),
+        ("```diff\n+[x](elsewhere.md)\n```\n[x](../nowhere.md)\n```diff\n```", ["../nowhere.md is not there"]),
         ("[x](../../)", ["../../ is not there"]),
         ("[x](#nowhere)", ["#nowhere has no such heading"]),
         ("[x](fidelity.md#nowhere)", ["fidelity.md#nowhere has no such heading"]),

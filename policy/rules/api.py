@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
 from policy.documents import UNREADABLE, Statement, document, items, json_document, statements
 from policy.mapping_templates import Flaw, flaws, without_comments
-from policy.props import MISSING, UNKNOWN, Path, whole
+from policy.props import MISSING, UNKNOWN, Path, spell, whole
 from policy.rest_api import Integration, Node, Operation, Response, body, operations, resource, status
-from policy.rule import Control, Group, Rule, StackRule, Texts, Whole
+from policy.rule import Control, Examined, Group, Rule, StackRule, Texts, Whole
 
 if TYPE_CHECKING:
     from policy.subject import Member, Stack, Subject
@@ -45,15 +46,34 @@ def authorised(api: Subject) -> Iterator[str]:
     if described.value is UNREADABLE:
         api.decided("body")
         yield "write body as an OpenAPI document in JSON or YAML: what nobody can read, nobody can check"
+    for name in _ELSEWHERE if api.type == NATIVE_API else ():
+        if api.get(name) is not MISSING:
+            api.decided(name)
+            yield f"give the document as body instead of {name}: what lies elsewhere, nobody can check here"
     for operation in _known(api, operations(described)):
-        if _settled(api, (*operation.node.path, "security"), operation.verb, operation.authorizations):
+        found, direct = operation.authorizations, operation.integration.direct
+        if _settled(api, (*operation.node.path, "security"), operation.verb, found, direct=direct):
             yield (
                 f"set {operation.node}.security to a scheme of {_allowed(api)}: without it, or with one at the root of "
                 "the document, everybody may call"
             )
 
 
+# Where aws-native has the methods of an API from, if not from its body.
+_ELSEWHERE = ("bodyS3Location", "cloneFrom")
+
+
 def _method_authorised(method: Subject) -> Iterator[str]:
+    name = AUTHORIZATION[method.type]
+    node = resource(method)
+    inside = Operation(node=node, verb="", document=node).integration
+    if _method_open(method, direct=inside.direct):
+        yield f"set {name} to {_allowed(method)}"
+    elif node.at(name).word in {"CUSTOM", "COGNITO_USER_POOLS"} and not method.given("authorizerId"):
+        yield f"set authorizerId: without it {name} names nobody who authorises"
+
+
+def _method_open(method: Subject, *, direct: bool | Any) -> bool:
     name = AUTHORIZATION[method.type]
     node = resource(method)
     authorization, key = node.at(name), node.at("apiKeyRequired")
@@ -63,15 +83,18 @@ def _method_authorised(method: Subject) -> Iterator[str]:
     elif key.unknown and "API_KEY" in method.settings["authorizations"]:
         found.add(UNKNOWN)
     verb = node.at("httpMethod")
-    if _settled(method, name, verb.word, found | ({UNKNOWN} if verb.unknown else set())):
-        yield f"set {name} to {_allowed(method)}"
-    elif authorization.word in {"CUSTOM", "COGNITO_USER_POOLS"} and not method.given("authorizerId"):
-        yield f"set authorizerId: without it {name} names nobody who authorises"
+    return _settled(method, name, verb.word, found | ({UNKNOWN} if verb.unknown else set()), direct=direct)
 
 
-def _settled(api: Subject, where: str | Path, verb: str, found: set[Any]) -> bool:
-    """Whether nothing that was found authorises, counted as decided or deferred."""
-    if verb in api.settings["exemptMethods"] or found & set(api.settings["authorizations"]):
+def _settled(api: Subject, where: str | Path, verb: str, found: set[Any], *, direct: bool | Any) -> bool:
+    """Whether nothing that was found authorises, counted as decided or deferred.
+
+    An exempt method is one that no caller gets to a service by: `direct` is whether this one does, maybe UNKNOWN.
+    """
+    exempt = verb in api.settings["exemptMethods"]
+    if exempt and direct is UNKNOWN:
+        found = found | {UNKNOWN}
+    if (exempt and direct is False) or found & set(api.settings["authorizations"]):
         api.decided(where)
         return False
     if UNKNOWN in found:
@@ -291,6 +314,11 @@ def _unsafe(template: Node) -> Iterator[str]:
             f"in {template}, put $util.escapeJavaScript(...){_FIXED} around what comes from the request, once for each "
             "string around it, and take JSON inside a string from $input.json"
         )
+    if Flaw.UNREAD in found:
+        yield (
+            f"write {template} with literal names, closed brackets, and no directives but #set, #if and #foreach: what "
+            "cannot be followed, nobody can check"
+        )
     if Flaw.APOSTROPHE in found:
         yield f"in {template}, append {_FIXED} to each escapeJavaScript(...): JSON knows no escaped apostrophe"
 
@@ -346,13 +374,32 @@ def _looks(template: str) -> bool:
 
 
 def discrete_complete(stack: Stack) -> Iterator[tuple[Member, str]]:
-    """The same for what only several resources say together."""
+    """The same for what only several resources say together; and what says its answers itself has one for success."""
+    yield from _unanswered(stack)
     told = set[tuple[str, str]]()
     for method, integration, responses in _wired(stack):
-        for member, finding in (*_bodies(stack, method, integration), *_failures(integration, responses)):
+        parts = (_exempted(method, integration), _bodies(stack, method, integration), _failures(integration, responses))
+        for member, finding in chain.from_iterable(parts):
             if (member.urn, finding) not in told:
                 told.add((member.urn, finding))
                 yield member, finding
+
+
+def _unanswered(stack: Stack) -> Iterator[tuple[Member, str]]:
+    """The integrations that put events, say their answers themselves, and have none for events that were taken."""
+    for api in stack.of(BODIES | {NATIVE_METHOD}):
+        for integration in _putting(api):
+            responses = integration.responses
+            where = (*integration.node.path, "integrationResponses" if api.type == NATIVE_METHOD else "responses")
+            if not responses or any(response.pattern.unknown for response in responses):
+                api.deferred(where)
+                continue
+            api.decided(where)
+            if not any(response.answers("200") for response in responses):
+                yield (
+                    api,
+                    f"add to {spell(where)} one for 200: a caller hears of a failure though the event is on the bus",
+                )
 
 
 def _wired(stack: Stack) -> Iterator[tuple[Member | None, Integration, list[Member]]]:
@@ -379,6 +426,15 @@ def _same(one: Member, other: Member, name: str) -> bool:
     return bool(origins[0] & origins[1])
 
 
+def _exempted(method: Member | None, integration: Integration) -> Iterator[tuple[Member, str]]:
+    """What only the integration tells of a method whose verb is exempt from authorisation."""
+    if method is None or method.type != METHOD or integration.direct is not True:
+        return
+    exempt = resource(method).at("httpMethod").word in method.settings["exemptMethods"]
+    if exempt and _method_open(method, direct=True):
+        yield method, f"set authorization to {_allowed(method)}: its integration calls an AWS service"
+
+
 def _bodies(stack: Stack, method: Member | None, integration: Integration) -> Iterator[tuple[Member, str]]:
     if method is None:
         return
@@ -395,7 +451,7 @@ def _bodies(stack: Stack, method: Member | None, integration: Integration) -> It
     kinds = [str(kind) for kind, _ in node.at("requestModels").members()]
     for model in stack.of(MODELS):
         if any(method.refers_to(("requestModels", kind), model) for kind in kinds):
-            schema = Node(("schema",), document(model.get("schema")))
+            schema = Node(("schema",), document(model.get("schema")), quotable=model.quotable("schema"))
             yield from ((model, finding) for finding in _open(model, schema, set(), root=True))
 
 
@@ -447,6 +503,19 @@ def _within(resource: Any, patterns: list[Any]) -> bool:
     return any(UNKNOWN in (resource, pattern) or fnmatchcase(str(resource), str(pattern)) for pattern in patterns)
 
 
+_AUTHORISING = {
+    "authorizations": Texts(
+        default=("AWS_IAM", "COGNITO_USER_POOLS", "CUSTOM"),
+        choices=("API_KEY", "AWS_IAM", "COGNITO_USER_POOLS", "CUSTOM"),
+        why="What counts as proof; CUSTOM is a Lambda authorizer, API_KEY a required key and no more.",
+    ),
+    "exemptMethods": Texts(
+        default=("OPTIONS",),
+        choices=("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"),
+        why="HTTP methods that anybody may call, unless that calls an AWS service other than Lambda: a browser asks by "
+        "OPTIONS before it can prove anything.",
+    ),
+}
 _DOCS = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 
 RULES = (
@@ -466,18 +535,8 @@ RULES = (
         ),
         types=BODIES | frozenset(AUTHORIZATION),
         check=authorised,
-        settings={
-            "authorizations": Texts(
-                default=("AWS_IAM", "COGNITO_USER_POOLS", "CUSTOM"),
-                choices=("API_KEY", "AWS_IAM", "COGNITO_USER_POOLS", "CUSTOM"),
-                why="What counts as proof; CUSTOM is a Lambda authorizer, API_KEY a required key and no more.",
-            ),
-            "exemptMethods": Texts(
-                default=("OPTIONS",),
-                choices=("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"),
-                why="HTTP methods that anybody may call: a browser asks by OPTIONS before it can prove anything.",
-            ),
-        },
+        settings=_AUTHORISING,
+        examined=Examined.IF_POSSIBLE,
         url=f"{_DOCS}/apigateway-control-access-to-api.html",
     ),
     Rule(
@@ -493,6 +552,7 @@ RULES = (
         ),
         types=BODIES | VALIDATORS | {NATIVE_METHOD},
         check=request_validated,
+        examined=Examined.IF_POSSIBLE,
         url=f"{_DOCS}/api-gateway-method-request-validation.html",
     ),
     Rule(
@@ -508,6 +568,7 @@ RULES = (
         types=BODIES,
         check=model_closed,
         settings=_LONGEST,
+        examined=Examined.IF_POSSIBLE,
         url=f"{_DOCS}/models-mappings-models.html",
     ),
     Rule(
@@ -522,6 +583,7 @@ RULES = (
         ),
         types=BODIES | {INTEGRATION, NATIVE_METHOD},
         check=integration_safe,
+        examined=Examined.IF_POSSIBLE,
         url=f"{_DOCS}/api-gateway-mapping-template-reference.html",
     ),
     Rule(
@@ -536,12 +598,13 @@ RULES = (
         ),
         types=BODIES | {NATIVE_METHOD},
         check=failure_mapped,
+        examined=Examined.IF_POSSIBLE,
         url="https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html",
     ),
     StackRule(
         name="api-direct-integration-complete",
-        why="A direct integration whose parts are resources of their own is validated, and answers, like any other.",
-        fix="Give its method a validator of the body and closed models, and map its failures to failures.",
+        why="A direct integration has all its parts, be they resources of their own: it is validated and answers.",
+        fix="Give its method a validator of the body and closed models, and map success and failures to what they are.",
         severity=Severity.HIGH,
         group=Group.GATEWAY,
         frameworks=(
@@ -549,9 +612,9 @@ RULES = (
             Control(framework="CWE", reference="20"),
             Control(framework="CWE", reference="252"),
         ),
-        types=MODELS | VALIDATORS | {METHOD, RESPONSE},
+        types=BODIES | MODELS | VALIDATORS | {METHOD, NATIVE_METHOD, RESPONSE},
         check=discrete_complete,
-        settings=_LONGEST,
+        settings={**_LONGEST, **_AUTHORISING},
         url=f"{_DOCS}/api-gateway-method-request-validation.html",
     ),
     Rule(

@@ -249,7 +249,7 @@ RULES = (
         severity=Severity.MEDIUM,
         group=Group.BASELINE,
         frameworks=(
-            Control(framework="AWS FSBP", reference="Lambda.2"),
+            Control(framework="AWS Foundational Security Best Practices", reference="Lambda.2"),
             Control(framework="cdk-nag", reference="AwsSolutions-L1"),
             Control(framework="checkov", reference="CKV_AWS_363"),
         ),
@@ -309,7 +309,7 @@ RULES = (
         severity=Severity.CRITICAL,
         group=Group.GATEWAY,
         frameworks=(
-            Control(framework="AWS FSBP", reference="Lambda.1"),
+            Control(framework="AWS Foundational Security Best Practices", reference="Lambda.1"),
             Control(framework="checkov", reference="CKV_AWS_301"),
             Control(framework="checkov", reference="CKV_AWS_364"),
             Control(framework="trivy", reference="AWS-0067"),

@@ -94,7 +94,7 @@ RULES = (
         severity=Severity.HIGH,
         group=Group.BASELINE,
         frameworks=(
-            Control(framework="AWS FSBP", reference="DynamoDB.2"),
+            Control(framework="AWS Foundational Security Best Practices", reference="DynamoDB.2"),
             Control(framework="cdk-nag", reference="AwsSolutions-DDB3"),
             Control(framework="checkov", reference="CKV_AWS_28"),
             Control(framework="trivy", reference="AWS-0024"),
@@ -109,7 +109,7 @@ RULES = (
         fix="Set deletionProtectionEnabled to true, or name the stack among the ones that are thrown away.",
         severity=Severity.HIGH,
         group=Group.BASELINE,
-        frameworks=(Control(framework="AWS FSBP", reference="DynamoDB.6"),),
+        frameworks=(Control(framework="AWS Foundational Security Best Practices", reference="DynamoDB.6"),),
         types=frozenset(PROTECTED),
         check=deletion_protected,
         settings={stacks.THROWAWAY: stacks.SETTING},
@@ -136,7 +136,7 @@ RULES = (
         severity=Severity.MEDIUM,
         group=Group.BASELINE,
         frameworks=(
-            Control(framework="AWS FSBP", reference="DynamoDB.1"),
+            Control(framework="AWS Foundational Security Best Practices", reference="DynamoDB.1"),
             Control(framework="checkov", reference="CKV2_AWS_16"),
         ),
         types=BILLED,

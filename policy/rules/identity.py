@@ -235,8 +235,8 @@ RULES = (
         severity=Severity.HIGH,
         group=Group.BASELINE,
         frameworks=(
-            Control(framework="AWS FSBP", reference="IAM.21"),
-            Control(framework="AWS FSBP", reference="IAM.1"),
+            Control(framework="AWS Foundational Security Best Practices", reference="IAM.21"),
+            Control(framework="AWS Foundational Security Best Practices", reference="IAM.1"),
             Control(framework="cdk-nag", reference="AwsSolutions-IAM5"),
             Control(framework="checkov", reference="CKV_AWS_63"),
             Control(framework="checkov", reference="CKV_AWS_62"),

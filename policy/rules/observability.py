@@ -11,6 +11,7 @@ from policy.documents import json_document, statements
 from policy.props import MISSING, UNKNOWN, Path, whole
 from policy.rule import Control, Flag, Group, Rule, StackRule, Texts, Whole
 from policy.rules import stacks
+from policy.rules.queues import SENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,32 +127,6 @@ KINDS = (
         names=("name",),
     ),
 )
-# Where a resource says which queue gets what it could not deliver.
-_SENDERS = {
-    "aws:cloudwatch/eventTarget:EventTarget": ("deadLetterConfig.arn",),
-    "aws:lambda/eventSourceMapping:EventSourceMapping": ("destinationConfig.onFailure.destinationArn",),
-    "aws:lambda/function:Function": ("deadLetterConfig.targetArn",),
-    "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": ("destinationConfig.onFailure.destination",),
-    "aws:pipes/pipe:Pipe": (
-        "sourceParameters.dynamodbStreamParameters.deadLetterConfig.arn",
-        "sourceParameters.kinesisStreamParameters.deadLetterConfig.arn",
-    ),
-    "aws:scheduler/schedule:Schedule": ("target.deadLetterConfig.arn",),
-    "aws:sns/topicSubscription:TopicSubscription": ("redrivePolicy",),
-    "aws:sqs/queue:Queue": ("redrivePolicy",),
-    "aws:sqs/redrivePolicy:RedrivePolicy": ("redrivePolicy",),
-    "aws-native:events:Rule": ("targets[].deadLetterConfig.arn",),
-    "aws-native:lambda:EventInvokeConfig": ("destinationConfig.onFailure.destination",),
-    "aws-native:lambda:EventSourceMapping": ("destinationConfig.onFailure.destination",),
-    "aws-native:lambda:Function": ("deadLetterConfig.targetArn",),
-    "aws-native:pipes:Pipe": (
-        "sourceParameters.dynamoDbStreamParameters.deadLetterConfig.arn",
-        "sourceParameters.kinesisStreamParameters.deadLetterConfig.arn",
-    ),
-    "aws-native:scheduler:Schedule": ("target.deadLetterConfig.arn",),
-    "aws-native:sns:Subscription": ("redrivePolicy",),
-    "aws-native:sqs:Queue": ("redrivePolicy",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +225,8 @@ def failures_alarmed(stack: Stack) -> Iterator[tuple[Member, str]]:
 
 def _senders(stack: Stack) -> Iterator[tuple[Member, Path]]:
     """The places that name a dead-letter queue."""
-    for sender in stack.of(frozenset(_SENDERS)):
-        for where in _SENDERS[sender.type]:
+    for sender in stack.of(frozenset(SENDERS)):
+        for where in SENDERS[sender.type].places:
             yield from ((sender, path) for path, _ in sender.each(where))
 
 

@@ -10,7 +10,7 @@ from pulumi_policy import Severity
 from policy.documents import json_document
 from policy.props import MISSING, UNKNOWN, spell, whole
 from policy.rule import Control, Group, Rule, Whole
-from policy.templates import IN_A_PIPE, read
+from policy.templates import IN_A_PIPE, read, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,12 +162,8 @@ def template_safe(pipe: Subject) -> Iterator[str]:
     for where in ("targetParameters.inputTemplate", "enrichmentParameters.inputTemplate"):
         text = pipe.judge(where)
         template = read(text, IN_A_PIPE) if isinstance(text, str) else None
-        if template is None:
-            continue
-        if not template.is_json:
-            yield f"make {where} JSON, with each placeholder where a value may stand"
-        elif any(name.startswith("$") or name in _WHOLE_EVENT for name in template.quoted):
-            yield f"take the quotes from around the placeholders in {where}: EventBridge escapes nothing there"
+        if template:
+            yield from unsafe(template, where, lambda name: name.startswith("$") or name in _WHOLE_EVENT)
 
 
 def log_safe(pipe: Subject) -> Iterator[str]:

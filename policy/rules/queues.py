@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,27 +44,40 @@ POLICIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Sender:
-    """Where a type names its dead-letter queue, and whether EventBridge sends there as itself and not in a role."""
+    """Where a type names the queue that gets what it could not deliver."""
 
     places: tuple[str, ...]
     as_service: bool = False
+    """Whether EventBridge sends there as itself and not in a role."""
+    redrives: bool = False
+    """Whether it passes on what came from a queue, a topic or a stream, which has its own kind of queue and time."""
 
 
 _ON_FAILURE = _Sender(places=("destinationConfig.onFailure.destination",))
+_REDRIVES = _Sender(places=("redrivePolicy",), redrives=True)
 _STREAM = "sourceParameters.{}StreamParameters.deadLetterConfig.arn"
 SENDERS = {
     "aws:cloudwatch/eventBus:EventBus": _Sender(places=("deadLetterConfig.arn",), as_service=True),
     "aws:cloudwatch/eventTarget:EventTarget": _Sender(places=("deadLetterConfig.arn",), as_service=True),
+    "aws:lambda/eventSourceMapping:EventSourceMapping": _Sender(
+        places=("destinationConfig.onFailure.destinationArn",), redrives=True
+    ),
     "aws:lambda/function:Function": _Sender(places=("deadLetterConfig.targetArn",)),
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": _ON_FAILURE,
     "aws:pipes/pipe:Pipe": _Sender(places=(_STREAM.format("dynamodb"), _STREAM.format("kinesis"))),
     "aws:scheduler/schedule:Schedule": _Sender(places=("target.deadLetterConfig.arn",)),
+    "aws:sns/topicSubscription:TopicSubscription": _REDRIVES,
+    "aws:sqs/queue:Queue": _REDRIVES,
+    "aws:sqs/redrivePolicy:RedrivePolicy": _REDRIVES,
     "aws-native:events:EventBus": _Sender(places=("deadLetterConfig.arn",), as_service=True),
     NATIVE_RULE: _Sender(places=("targets[].deadLetterConfig.arn",), as_service=True),
     "aws-native:lambda:EventInvokeConfig": _ON_FAILURE,
+    "aws-native:lambda:EventSourceMapping": replace(_ON_FAILURE, redrives=True),
     "aws-native:lambda:Function": _Sender(places=("deadLetterConfig.targetArn",)),
     "aws-native:pipes:Pipe": _Sender(places=(_STREAM.format("dynamoDb"), _STREAM.format("kinesis"))),
     "aws-native:scheduler:Schedule": _Sender(places=("target.deadLetterConfig.arn",)),
+    "aws-native:sns:Subscription": _REDRIVES,
+    "aws-native:sqs:Queue": _REDRIVES,
 }
 _EVERYBODY = ("*", "AWS")  # the kinds of principal whose "*" is everybody
 _EVERYTHING = ("*", "sqs:*")
@@ -112,7 +125,7 @@ _ACCOUNT = re.compile(r"(?:arn:[\w-]+:iam::)?(\d{12})(?::root)?")
 def _to_owner(statement: Statement) -> bool:
     """Whether it admits the account of the queue and nobody else. A resource that names no account leaves it open."""
     accounts = {found[1] if (found := _ACCOUNT.fullmatch(str(name))) else None for _, name in statement.principals}
-    arns = [arn.split(":") for arn in statement.resources if isinstance(arn, str) and arn.startswith("arn:")]
+    arns = [resource.split(":") for resource in statement.resources if isinstance(resource, str)]
     owners = {arn[4] for arn in arns if len(arn) == ARN_PARTS and not {"*", "?"} & set(arn[4])}
     return len(accounts) == 1 and None not in accounts and (not owners or owners == accounts)
 
@@ -191,10 +204,10 @@ def dead_letters_kept(stack: Stack) -> Iterator[tuple[Member, str]]:
 
 
 def _senders(stack: Stack) -> dict[str, list[Member]]:
-    """What sends its dead letters to a queue, by the queue's URN."""
+    """What sends events that it could not deliver to a queue, by the queue's URN."""
     queues = stack.of(frozenset(QUEUES))
     found: dict[str, list[Member]] = {}
-    for sender in stack.of(frozenset(SENDERS)):
+    for sender in stack.of(frozenset(type_ for type_, sender in SENDERS.items() if not sender.redrives)):
         for place in SENDERS[sender.type].places:
             for path, value in sender.each(place):
                 queue = _queue_at(sender, path, value, queues)
@@ -294,7 +307,7 @@ RULES = (
         severity=Severity.MEDIUM,
         group=Group.BASELINE,
         frameworks=(
-            Control(framework="AWS FSBP", reference="SQS.1"),
+            Control(framework="AWS Foundational Security Best Practices", reference="SQS.1"),
             Control(framework="cdk-nag", reference="AwsSolutions-SQS2"),
             Control(framework="checkov", reference="CKV_AWS_27"),
         ),

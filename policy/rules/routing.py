@@ -9,7 +9,7 @@ from pulumi_policy import Severity
 from policy.documents import UNREADABLE, Statement, items, json_document, statements
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
 from policy.rule import Control, Flag, Group, Rule, StackRule, Whole
-from policy.templates import IN_A_RULE, Template, read
+from policy.templates import IN_A_RULE, Template, read, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -123,17 +123,14 @@ def _json_template(resource: Subject, template: Template, where: Path, paths_at:
     declared = resource.get(paths_at)
     paths: Mapping[str, Any] = cast("dict[str, Any]", declared) if isinstance(declared, dict) else {}
     unknown = declared is UNKNOWN
-    if any(_breaks_quotes(name, paths) for name in template.quoted):
-        yield f"take the quotes from around the placeholders in {spell(where)}: EventBridge escapes nothing there"
-    elif any(unknown or paths.get(name) is UNKNOWN for name in template.quoted - _RESERVED):
+    yield from unsafe(template, spell(where), lambda name: _breaks_quotes(name, paths))
+    if any(unknown or paths.get(name) is UNKNOWN for name in template.quoted - _RESERVED):
         resource.deferred(paths_at)
     if template.bare - _RESERVED - paths.keys():
         if unknown:
             resource.deferred(paths_at)
         else:
             yield f"declare in {spell(paths_at)} each placeholder of {spell(where)}"
-    if not template.is_json:
-        yield f"make {spell(where)} JSON, with each placeholder where a value may stand"
 
 
 def _breaks_quotes(name: str, paths: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ FUNCTIONS = frozenset({"aws:lambda/function:Function", "aws-native:lambda:Functi
 # Names that end in the secret itself. Those of what is said of one (_NAME, _ARN, _ID, _PATH, _TTL, _URL ...) end in
 # something else, and SECRET or CREDENTIALS alone may be either.
 _NAMES_A_SECRET = re.compile(
-    r"(?:^|[_-])(?:(PASSWORD|PASSWD|PASSPHRASE)|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRET_ACCESS_KEY"
+    r"(?:^|_)(?:(PASSWORD|PASSWD|PASSPHRASE)|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRET_ACCESS_KEY"
     r"|(?:API|AUTH|CLIENT|COOKIE|HMAC|JWT|SESSION|SHARED|SIGNING|WEBHOOK)_?SECRET)$"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -80,11 +80,11 @@ def names_a_secret(name: str) -> bool:
 
 
 def _named(name: str) -> re.Match[str] | None:
-    return _NAMES_A_SECRET.search(_CAMEL.sub("_", name).upper())
+    return _NAMES_A_SECRET.search(_CAMEL.sub("_", name).replace("-", "_").upper())
 
 
 def is_no_secret(name: str, value: Any) -> bool:
-    """Whether the value of something that is named like a secret can't be one: a number of them, a switch, or nothing."""
+    """Whether the value of what is named like a secret can't be one: a number of them, a switch, or nothing."""
     number = whole(value)
     text = value if number is None else str(number)
     if not isinstance(text, str):

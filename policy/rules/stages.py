@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_policy import Severity
 
 from policy.props import MISSING, UNKNOWN, Path, spell
+from policy.rest_api import Node
 from policy.rule import Control, Group, Rule, StackRule, Texts, Whole
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ PLANS = {
 def throttled(subject: Subject) -> Iterator[str]:
     """Every limit is set, above zero, and no higher than what the account has anyway."""
     for at, value in _settings(subject):
-        yield from _limits(subject, at, value, _RATE, _BURST)
+        yield from limits(subject, Node(at, value), _RATE, _BURST)
     for place in PLANS.get(subject.type, ()):
-        for at, value in _places(subject, place):
-            yield from _limits(subject, at, value, "rateLimit", "burstLimit")
+        for node in _places(subject, place):
+            yield from limits(subject, node, "rateLimit", "burstLimit")
     if subject.type == NATIVE_STAGE and not _covers_all(subject):
         subject.decided("methodSettings")
         yield "add to methodSettings what holds for resourcePath /* and httpMethod *: limits and a logging level"
@@ -68,13 +69,14 @@ def _settings(subject: Subject) -> Iterator[tuple[Path, Any]]:
         yield from subject.each(SETTINGS[subject.type])
 
 
-def _places(subject: Subject, place: str) -> Iterator[tuple[Path, Any]]:
+def _places(subject: Subject, place: str) -> Iterator[Node]:
     """The places of a path, whose last step may stand for every member of an object."""
-    if not place.endswith(".*"):
-        yield from subject.each(place)
-        return
     for at, value in subject.each(place.removesuffix(".*")):
-        yield from ((((*at, name), value[name]) for name in value) if isinstance(value, dict) else [(at, value)])
+        node = Node(at, value)
+        if place.endswith(".*") and isinstance(value, dict):
+            yield from (member for _, member in node.members())
+        else:
+            yield node
 
 
 def _covers_all(stage: Subject) -> bool:
@@ -89,23 +91,25 @@ def _covers_all(stage: Subject) -> bool:
     )
 
 
-def _limits(subject: Subject, at: Path, value: Any, rate: str, burst: str) -> Iterator[str]:
-    if value is UNKNOWN:
-        subject.deferred(at)
+def limits(subject: Subject, place: Node, rate: str, burst: str) -> Iterator[str]:
+    """What to change at the limits of a place, which the rule counts as decided or deferred."""
+    if place.unknown:
+        subject.deferred(place.path)
         return
     for name, most in ((rate, subject.settings["maximumRate"]), (burst, subject.settings["maximumBurst"])):
-        where = (*at, name)
-        limit = subject.judge(where)
-        if limit is UNKNOWN:
+        limit = place.at(name)
+        if limit.unknown:
+            subject.deferred(limit.path)
             continue
-        if limit is MISSING:
-            yield f"set {spell(where)}: without it only the limit that the account's APIs share is left"
-        elif isinstance(limit, bool) or not isinstance(limit, int | float):
-            yield f"set {spell(where)} to a number"
-        elif limit <= 0:
-            yield f"raise {spell(where)} above 0"
-        elif limit > most:
-            yield f"lower {spell(where)} to {most} or less"
+        subject.decided(limit.path)
+        if limit.missing:
+            yield f"set {limit}: without it only the limit that the account's APIs share is left"
+        elif isinstance(limit.value, bool) or not isinstance(limit.value, int | float):
+            yield f"set {limit} to a number"
+        elif limit.value <= 0:
+            yield f"raise {limit} above 0"
+        elif limit.value > most:
+            yield f"lower {limit} to {most} or less"
 
 
 def observable(subject: Subject) -> Iterator[str]:
@@ -225,8 +229,8 @@ RULES = (
             Control(framework="checkov", reference="CKV_AWS_73"),
             Control(framework="checkov", reference="CKV_AWS_76"),
             Control(framework="checkov", reference="CKV_AWS_276"),
-            Control(framework="AWS FSBP", reference="APIGateway.1"),
-            Control(framework="AWS FSBP", reference="APIGateway.3"),
+            Control(framework="AWS Foundational Security Best Practices", reference="APIGateway.1"),
+            Control(framework="AWS Foundational Security Best Practices", reference="APIGateway.3"),
         ),
         types=frozenset({METHOD_SETTINGS, *STAGES}),
         check=observable,

@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--orders", type=_count, default=1000, help="how many (1000)")
     parser.add_argument("--seed", type=int, help="replays a storm; without one, another storm each time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the report as a document")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="where to write the report as a document")
     wanted = parser.parse_args()
     plan = Plan(seed=secrets.randbelow(2**31) if wanted.seed is None else wanted.seed, count=wanted.orders)
     print(f"seed {plan.seed}: replay with `make chaos SEED={plan.seed} ORDERS={plan.count}`", flush=True)
@@ -48,6 +48,14 @@ def _count(argument: str) -> int:
     if not argument.isdecimal() or int(argument) < LEAST:
         raise argparse.ArgumentTypeError(f"a storm has at least {LEAST} orders, and not {argument!r}")
     return int(argument)
+
+
+def _file(argument: str) -> Path:
+    """Where something can be written: to find out at the end would be late."""
+    file = Path(argument).absolute()
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"no file can be written at {argument!r}: name one in a folder of yours")
+    return file
 
 
 if __name__ == "__main__":

@@ -357,6 +357,45 @@ def test_an_engine_that_runs_on_without_us_is_not_disturbed(program, monkeypatch
         assert lock.exists()
 
 
+def test_an_engine_that_a_killed_run_has_left_is_waited_for_and_one_is_told_so(program):
+    open_it = program("")
+    said, entered = io.StringIO(), threading.Event()
+    with open_it() as stack:
+        lock = stack.state / "backend" / ".pulumi" / "locks" / "organization" / "few-lines" / "test" / "a.json"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+
+    def next_run():
+        with opened("test", program=stack.program, state=stack.state, pack=None, providers=stack.providers, tell=said):
+            entered.set()
+
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "pulumi"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        engine.stdout.readline()  # it runs
+        lock.write_text(json.dumps({"pid": engine.pid}))
+        waiting = threading.Thread(target=next_run)
+        waiting.start()
+        until(lambda: f"waiting for process {engine.pid}, which" in said.getvalue(), "the next run says that it waits")
+        assert not entered.is_set()
+        engine.stdin.close()
+        waiting.join(DEADLINE)
+    assert entered.is_set()
+    assert not lock.exists()
+
+
+def test_a_stack_whose_making_was_cut_off_gets_its_configuration_the_next_time(program):
+    source = """
+    pulumi.export("secret", pulumi.Config().require_secret("acmeSecret"))
+    """
+    open_it = program(source, carriers=[{"name": "acme"}])
+    with open_it() as stack:
+        configuration = stack.state / "Pulumi.test.yaml"
+    configuration.unlink()
+    with open_it() as stack:
+        run = stack.up("--skip-preview")
+        assert run.code == 0, run.output
+    assert "secure" in configuration.read_text()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_ctrl_c_ends_everything_in_good_order(tmp_path):
     command = [sys.executable, "-m", "sandbox", "preview", "--stack", "dev", "--state", tmp_path / "state"]

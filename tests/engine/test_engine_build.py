@@ -444,6 +444,9 @@ def test_what_go_said_last_is_shown_when_it_fails(machine, step):
     *_, cause, last, sentence = machine.err().splitlines()
     assert (cause, last) == ("  the cause", "  write /somewhere: no space left on device")
     assert sentence.startswith(f"The Pulumi engine could not be built: `go {step}` of pulumi v{CLI.version}")
+    assert sentence.endswith(
+        " It needs a Go module proxy (the public one, or that of GOPROXY) and room on the disk; then run it again."
+    )
     assert "Traceback" not in machine.err()
     assert not machine.leftovers
 

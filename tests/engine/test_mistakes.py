@@ -45,7 +45,7 @@ def test_settings_that_are_none_are_named(program, providers, tmp_path, settings
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("carriers", [7, [5], [{"auth": "basic"}]])
+@pytest.mark.parametrize("carriers", [7, [5], [{"auth": "basic"}], [{"name": "a:b"}], [{"name": ["a"]}]])
 def test_carriers_that_are_none_are_left_to_the_program(program, providers, tmp_path, carriers):
     folder = program(json.dumps({"config": {"aws:region": "eu-west-1", "nothing:carriers": carriers}}))
     with opened("test", program=folder, state=tmp_path / "state", pack=None, providers=providers) as stack:

@@ -174,6 +174,7 @@ class Engine:
 
     @staticmethod
     def _reported(outcome: Outcome, rule: str, message: str, urn: str | None = None) -> None:
+        _is_read(rule, message)
         outcome.diagnostics.append(Diagnostic(rule, urn or "", message))
         outcome.violations.setdefault(rule, []).append(message)
         outcome.raw += message
@@ -199,10 +200,19 @@ class Engine:
         )
 
 
+# The runner makes a violation of an error in a rule, so that no test would notice that it was one.
+_RULES = frozenset(rule.name for rule in pack.RULES)
+
+
+def _is_read(rule: str, message: str) -> None:
+    assert rule not in _RULES or "cannot read these inputs" not in message, f"{rule} fails: {message}"
+
+
 def _outcome(response: Any) -> Outcome:
     outcome = Outcome(raw=str(response))
     for diagnostic in response.diagnostics:
         message = diagnostic.message.removeprefix(f"{diagnostic.description}\n")
+        _is_read(diagnostic.policyName, message)
         outcome.diagnostics.append(Diagnostic(diagnostic.policyName, diagnostic.urn, message))
         outcome.violations.setdefault(diagnostic.policyName, []).append(message)
         outcome.levels[diagnostic.enforcementLevel] += 1

@@ -12,6 +12,7 @@ import yaml
 from policy.rules import api
 from tests.conftest import STACKS
 from tests.policy.cases.api import (
+    ALLOWED,
     API,
     API_POLICY,
     AUTHORISED,
@@ -41,20 +42,24 @@ from tests.policy.cases.api import (
     VALIDATED,
     VALIDATOR,
     failure,
+    literally,
     look,
     never,
     open_policy,
     openapi,
     swagger,
     unescaped,
+    untold,
 )
 from tests.policy.engine import NOT_YET, Engine
 from tests.policy.programs import Program, Thing, own, places, put, run
+from tests.policy.suite import said as stack_said
 
 RULES = [rule.name for rule in api.RULES]
 PLACE = "body.paths./confirm.post"
 DIRECT = f"{PLACE}.x-amazon-apigateway-integration"
 PATH = ("paths", "/confirm", "post")
+DYNAMODB = "arn:aws:apigateway:eu-west-1:dynamodb:action/GetItem"
 LAMBDA = (
     "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:1:function:f/invocations"
 )
@@ -119,7 +124,7 @@ def test_all_methods_and_integrations_of_ours_are_decided_on_a_first_preview(sta
         CLOSED: 3,  # schemas: the confirmation and its two fields
         SAFE: 3,  # passthrough, role and template of the one integration
         MAPPED: 3,  # its responses
-        COMPLETE: 0,  # it is in the body
+        COMPLETE: 1,  # its answer to success
         POLICY: 1,
     }
 
@@ -187,6 +192,68 @@ def test_a_browser_may_ask_before_it_can_prove_anything(verb: str, *, exempt: bo
     for type_, name in ((METHOD, "authorization"), (NATIVE_METHOD, "authorizationType")):
         method = {"httpMethod": "ANY" if verb.startswith("x-") else verb.upper(), name: "NONE"}
         assert (said(type_, method) == {}) is exempt
+
+
+PUT_EVENTS = {"type": "AWS", "uri": "arn:aws:apigateway:eu-west-1:events:action/PutEvents", "credentials": "arn"}
+
+
+@pytest.mark.parametrize(
+    ("integration", "refused"),
+    [
+        (PUT_EVENTS, True),
+        ({"type": "AWS", "uri": DYNAMODB}, True),
+        ({"type": "AWS", "uri": LAMBDA}, False),
+        ({"type": "MOCK"}, False),
+        ({"type": "AWS", "uri": NOT_YET}, None),
+        ({}, False),
+    ],
+    ids=range(6),
+)
+def test_whoever_asks_by_an_exempt_method_gets_to_no_service(integration: Any, *, refused: bool | None):
+    body = {"paths": {"/orders": {"options": {"x-amazon-apigateway-integration": integration}}}}
+    method = {"httpMethod": "OPTIONS", "authorizationType": "NONE", "integration": integration}
+    for type_, inputs, place in (
+        (NATIVE_API, {"body": body}, "body.paths./orders.options.security"),
+        (NATIVE_METHOD, method, "authorizationType"),
+    ):
+        assert (AUTHORISED in said(type_, inputs)) is (refused is True)
+        if refused is None:
+            assert decided(type_, inputs, AUTHORISED) == (set(), {place})
+    signed = {**method, "authorizationType": "AWS_IAM"}
+    assert AUTHORISED not in said(NATIVE_METHOD, signed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, True),
+        ({"uri": LAMBDA}, False),
+        ({"uri": NOT_YET}, True),  # its template tells
+        ({"authorization": "AWS_IAM"}, False),
+        ({"httpMethod": NOT_YET}, False),
+        ({"httpMethod": "GET"}, False),
+    ],
+    ids=range(6),
+)
+def test_an_exempt_method_whose_integration_is_a_resource_gets_to_no_service(changes: dict[str, Any], *, refused: bool):
+    program = Program(list(BASES[SINGLE]))
+    program.put(METHOD, "confirm", "httpMethod", "OPTIONS")
+    program.put(METHOD, "confirm", "authorization", "NONE")
+    for place, value in changes.items():
+        program.put(INTEGRATION if place == "uri" else METHOD, "confirm", place, value)
+    found = [message for rules in run(program).violations.values() for message in rules.get(COMPLETE, [])]
+    assert found == ([f"set authorization to {ALLOWED}: its integration calls an AWS service"] if refused else [])
+    config = {COMPLETE: {"exemptMethods": []}}
+    assert COMPLETE not in {rule for rules in run(program, config=config).violations.values() for rule in rules}
+
+
+def test_a_body_that_lies_elsewhere_is_refused_even_beside_one_that_does_not():
+    for name in ("bodyS3Location", "cloneFrom"):
+        elsewhere = [f"give the document as body instead of {name}: what lies elsewhere, nobody can check here"]
+        for value in ({"bucket": "documents", "key": "openapi.yaml"}, "id", NOT_YET):
+            assert said(NATIVE_API, {name: value}) == {AUTHORISED: elsewhere}
+            assert said(NATIVE_API, {name: value, "body": openapi()}) == {AUTHORISED: elsewhere}
+        assert said(API, {name: "id"}) == {}
 
 
 @pytest.mark.parametrize("type_", [METHOD, NATIVE_METHOD])
@@ -320,7 +387,8 @@ def test_nothing_is_asked_of_an_integration_that_does_not_call_a_service_itself(
 
 
 IAM = {"type": "AWS_IAM"}
-DYNAMODB = "arn:aws:apigateway:eu-west-1:dynamodb:action/GetItem"
+PUT_RULE = "arn:aws:apigateway:eu-west-1:events:action/PutRule"
+TEMPLATE = "requestTemplates.application/json"
 SUBDOMAIN = "arn:aws-cn:apigateway:cn-north-1:id.iot:path/things"
 
 
@@ -459,7 +527,9 @@ def test_how_long_a_string_may_be_is_a_setting():
     place = "properties.shipped_at.maxLength to 34 or less"
     assert of(openapi(), config) == {CLOSED: [f"set {PLACE}.requestBody.content.application/json.schema.{place}"]}
     found = run(Program(BASES[SINGLE]), config=config).violations
-    assert [list(rules.values()) for rules in found.values()] == [[[f"set schema.{place}"]]]
+    assert [list(rules.values()) for rules in found.values()] == [
+        [["set schema.properties[1].maxLength to 34 or less"]]
+    ]
 
 
 def test_a_schema_of_two_methods_is_named_once():
@@ -491,14 +561,42 @@ def test_templates_are_enough_to_refuse_other_content_types():
         (BY_TARGET, {TARGET.lower(): "'AWSEvents.PutEvents'"}, True),
         (BY_TARGET, {TARGET: "method.request.querystring.action"}, True),
         (BY_TARGET, {TARGET: "'AWSEvents.PutRule'"}, False),
-        (BY_TARGET, {}, False),
+        (BY_TARGET, {}, True),
+        (BY_TARGET, {TARGET: "stageVariables.action"}, True),
+        (BY_TARGET, {TARGET: 7}, True),
+        (BY_TARGET, NOT_YET, True),
+        ("arn:aws:apigateway:eu-west-1:events:action/putevents", {}, True),
+        ("arn:aws:apigateway:eu-west-1:events:action/", {}, True),
+        ("arn:aws:apigateway:eu-west-1:events:action/PutRule", {TARGET: "'AWSEvents.PutEvents'"}, False),
         ("arn:aws:apigateway:eu-west-1:sqs:action/SendMessage", {TARGET: "'AWSEvents.PutEvents'"}, False),
+        ("arn:aws:apigateway:eu-west-1:sqs:path//", {}, False),
     ],
-    ids=range(9),
+    ids=range(16),
 )
 def test_put_events_is_known_by_its_uri_or_its_target(uri: str, parameters: Any, *, judged: bool):
     inputs = {"type": "AWS", "uri": uri, "requestParameters": parameters, "credentials": "arn"}
     assert (SAFE in said(INTEGRATION, inputs)) is judged
+
+
+@pytest.mark.parametrize("uri", [BY_TARGET, PUT_RULE])
+def test_put_events_may_be_what_a_template_makes_of_another_action(uri: str):
+    inputs = {
+        "type": "AWS",
+        "uri": uri,
+        "requestParameters": {TARGET: "'AWSEvents.PutRule'"},
+        "credentials": "arn",
+        "passthroughBehavior": "NEVER",
+    }
+    for name, action, expected in (
+        ("X-Amz-Target", "'AWSEvents.PutEvents'", None),
+        ("x-amz-target", "$input.params('action')", literally("$context.requestOverride", TEMPLATE)),
+        ("Accept", "$input.params('action')", None),
+    ):
+        templates = {"application/json": f"#set($context.requestOverride.header.{name} = {action}){REQUEST}"}
+        found = said(INTEGRATION, {**inputs, "requestTemplates": templates})
+        assert found == ({SAFE: [expected]} if expected else {})
+        counted = decided(INTEGRATION, {**inputs, "requestTemplates": templates}, SAFE)[0]
+        assert bool(counted) is (name != "Accept")
 
 
 def test_an_integration_whose_uri_is_not_known_yet_is_known_by_its_template():
@@ -580,6 +678,33 @@ def test_an_answer_that_is_not_known_yet_is_left_to_the_update(place: str):
     found, deferred = decided(NATIVE_METHOD, inputs, MAPPED)
     assert not found
     assert len(deferred) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "accepted"),
+    [
+        ({"200": {"statusCode": "202"}}, True),
+        ({"2..": {}, "default": {}}, True),
+        ({"default": {"statusCode": "502"}}, False),
+        ({"201": {"statusCode": "201"}, "default": {"statusCode": "502"}}, False),
+        ({}, True),
+        (NOT_YET, True),
+    ],
+    ids=range(6),
+)
+def test_success_has_an_answer(answers: Any, *, accepted: bool):
+    inputs = put({"body": openapi()}, f"{DIRECT}.responses", answers)
+    unanswered = [untold("body.paths[0].post.x-amazon-apigateway-integration.responses")]
+    assert stack_said(COMPLETE, Thing(type=NATIVE_API, name="api", inputs=inputs)) == ([] if accepted else unanswered)
+
+
+@pytest.mark.parametrize("pattern", [NOT_YET, "200", "502"])
+def test_an_answer_whose_pattern_is_not_known_yet_may_be_that_to_success(pattern: Any):
+    (method,) = [thing for thing in BASES[NATIVE] if thing.type == NATIVE_METHOD]
+    answers = [{"statusCode": "502", "selectionPattern": pattern}]
+    inputs = put(method.inputs, "integration.integrationResponses", answers)
+    found = stack_said(COMPLETE, dataclasses.replace(method, inputs=inputs))
+    assert found == ([untold("integration.integrationResponses")] if pattern == "502" else [])
 
 
 def test_an_answer_that_is_wrong_is_refused_whatever_else_is_not_known_yet():

@@ -229,6 +229,13 @@ def test_what_the_caller_does_not_choose_is_left_alone(before: str, source: str)
     assert flaws(f'{before}{{"Entries": [{{"Source": "{source}", "Detail": "{{}}"}}]}}') == set()
 
 
+def test_what_is_set_ends_with_its_bracket():
+    detail = "$util.urlEncode($input.body)"
+    template = f'#set($s = "a"){{"Entries": [{{"Source": "$s", "Detail": "{detail}"}}]}}'
+    assert flaws(template) == set()
+    assert flaws(template.replace('"a")', f"{detail})")) == {"Source"}
+
+
 def test_a_loop_begins_with_what_its_last_round_left_behind():
     template = '#set($s = "a")#foreach($x in [1, 2]){"Source": "$s"}#set($s = $input.body)#end'
     assert flaws(template) == {"Source"}
@@ -279,8 +286,12 @@ def test_json_of_one_branch_alone_is_no_json():
         "#set($o = $context.get($name))",
         "$input.path('$'",
         "#set($s = $l[0",
+        "#set($s = 'a'",
+        "#if($x",
+        "#if($x])",
+        "$a.b(" * 3_000,
     ],
-    ids=range(18),
+    ids=range(22),
 )
 def test_what_is_not_understood_is_said(before: str):
     assert flaws(f"{before} {entry('1')}") >= UNREAD

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from policy import pack
-from policy.rules import observability
+from policy.rules.queues import SENDERS
 from tests.policy.cases.observability import (
     ACCOUNT,
     ACTS,
@@ -259,16 +259,18 @@ def nested(place: str, value: Any) -> dict[str, Any]:
     return {first.removesuffix("[]"): [inner] if first.endswith("[]") else inner}
 
 
-PLACES = [(type_, place) for type_, there in sorted(observability._SENDERS.items()) for place in there]
+PLACES = [(type_, place) for type_, there in sorted(SENDERS.items()) for place in there.places]
 
 
 def test_the_places_of_dead_letter_queues_are_those_of_the_sdks_types():
-    for type_, there in observability._SENDERS.items():
+    for type_, there in SENDERS.items():
         package, module, name = type_.split(":")
         module = {"lambda": "lambda_"}.get(module.partition("/")[0], module.partition("/")[0])
         sdk = importlib.import_module(f"pulumi_{package.replace('-', '_')}.{module}")
         names = set(_leaves(getattr(sdk, f"{name}Args")))
-        assert {place for place in names if place.endswith(ENDS) and "onSuccess" not in place} == set(there), type_
+        assert {place for place in names if place.endswith(ENDS) and "onSuccess" not in place} == set(there.places), (
+            type_
+        )
 
 
 ENDS = (

@@ -104,6 +104,13 @@ def test_every_age_below_the_streams_is_accepted(type_: str, stream: str, second
     assert said(BOUNDED, pipe(type_, put(good(type_, stream), f"{at}.maximumRecordAgeInSeconds", seconds))) == []
 
 
+@pytest.mark.parametrize("size", [1, 10, NOT_YET], ids=["1", "10", "unknown"])
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_every_batch_that_a_bus_takes_is_accepted(type_: str, stream: str, size: Any):
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    assert said(BOUNDED, pipe(type_, put(good(type_, stream), f"{at}.batchSize", size))) == []
+
+
 @pytest.mark.parametrize("type_", TYPES)
 @pytest.mark.parametrize(("retries", "accepted"), [(0, True), (5, True), (6, False)])
 def test_the_retries_that_are_accepted_are_configured(type_: str, retries: int, *, accepted: bool):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pulumi_policy.deserialize import deserialize_properties
 from pulumi_policy.proxy import UnknownValueError, unknown_checking_proxy
 
-from policy.props import MISSING, UNKNOWN, Examination, examine, find, plain, read, spell, steps, whole
+from policy.props import MISSING, UNKNOWN, Examination, Path, examine, find, plain, read, spell, steps, whole
+from policy.subject import Subject
 from tests.policy.engine import NOT_YET, Secret, serialised
 
 UNKNOWNS = sorted(value for name, value in vars(sentinels).items() if name.startswith("UNKNOWN_"))
@@ -184,6 +185,20 @@ def test_secrets_are_seen_wherever_they_are_and_at_their_outermost():
     )
     assert not examination.is_secret(("list", 1))
     assert not examination.is_secret(())
+
+
+def test_a_place_holds_a_secret_that_is_below_it_or_around_it():
+    examination = examined({"a": {"b": [Secret("s"), "p"], "c": "p"}, "ab": "p", "whole": Secret({"in": "s"})})
+    holding: list[Path] = [(), ("a",), ("a", "b"), ("a", "b", 0), ("whole",), ("whole", "in")]
+    assert all(examination.holds_secret(path) for path in holding)
+    assert not any(examination.holds_secret(path) for path in [("a", "b", 1), ("a", "c"), ("ab",), ("b",)])
+
+
+def test_what_was_not_examined_or_holds_a_secret_is_not_quotable():
+    inputs = {"open": {"a": "p"}, "secret": {"a": Secret("s")}}
+    seen = Subject("t", inputs, {}, examined(inputs))
+    assert (seen.quotable("open"), seen.quotable("secret"), seen.quotable(())) == (True, False, False)
+    assert not Subject("t", inputs, {}).quotable("open")
 
 
 def test_what_a_provider_filled_in_is_seen_at_every_depth():

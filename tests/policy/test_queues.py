@@ -24,6 +24,7 @@ from tests.policy.cases.queues import (
     TARGET,
     TRANSPORT,
     document,
+    every_action,
     inline,
     retention,
 )
@@ -86,6 +87,23 @@ def test_every_sender_makes_a_queue_one_of_dead_letters(type_: str, place: str, 
     expected = [ADMIT, too_short] if type_ in AS_SERVICE else [too_short]
     assert said(KEPT, dead, sender(type_, place, dead)) == expected
     assert said(KEPT, dead, sender(type_, f"{place}s", dead)) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "place"),
+    [
+        ("aws:sqs/queue:Queue", "redrivePolicy"),
+        ("aws:sqs/redrivePolicy:RedrivePolicy", "redrivePolicy"),
+        ("aws-native:sqs:Queue", "redrivePolicy"),
+        ("aws:sns/topicSubscription:TopicSubscription", "redrivePolicy"),
+        ("aws-native:sns:Subscription", "redrivePolicy"),
+        ("aws:lambda/eventSourceMapping:EventSourceMapping", "destinationConfig.onFailure.destinationArn"),
+        ("aws-native:lambda:EventSourceMapping", "destinationConfig.onFailure.destination"),
+    ],
+)
+def test_where_a_queue_a_topic_or_a_stream_redrives_to_is_another_concern(type_: str, place: str):
+    dead = queue(fifoQueue=True)
+    assert said(KEPT, dead, sender(type_, place, dead)) == []
 
 
 def test_a_queue_that_nobody_sends_dead_letters_to_may_forget_them():
@@ -303,8 +321,9 @@ def test_a_statement_that_refuses_plaintext_or_may_do_so_is_accepted(changes: di
         {"Principal": {"Service": NOT_YET}},
         {"Action": NOT_YET},
         {"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": {}},
+        {"Effect": "Deny", "Principal": {"Service": "sns.amazonaws.com"}, "Condition": {}},
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_statement_that_names_whom_it_admits_is_accepted(changes: dict[str, Any]):
     policy = document(DEAD, "rule/deployed")
@@ -328,10 +347,11 @@ EVERYTHING = [{"Action": "SQS:*"}, {"Action": ["*"]}, {"NotAction": "sqs:DeleteQ
         (ROOT, "*"),
         (ROOT, HERE.replace("111122223333", "*")),
         (ROOT, HERE.replace("111122223333", "11112222333?")),
+        (ROOT, "arn:aws:sqs"),
         (ROOT, [NOT_YET, HERE]),
         (ROOT, NOT_YET),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_the_owner_of_a_queue_may_be_allowed_everything(actions: dict[str, Any], principals: Any, resources: Any):
     owner = {"Effect": "Allow", "Principal": {"AWS": principals}, "Resource": resources, **actions}
@@ -357,10 +377,7 @@ def test_the_owner_of_a_queue_may_be_allowed_everything(actions: dict[str, Any],
 )
 def test_nobody_else_may_be_allowed_everything(actions: dict[str, Any], principals: Any, resources: Any):
     other = {"Effect": "Allow", "Principal": principals, "Resource": resources, **actions}
-    assert said(CLOSED, queue(policy={"Statement": [other]})) == [
-        "list in policy.Statement[0] the actions that are needed: as it is, the queue can be purged and its policy "
-        "replaced"
-    ]
+    assert said(CLOSED, queue(policy={"Statement": [other]})) == [every_action("policy.Statement[0]")]
 
 
 def test_a_queue_is_encrypted_by_either_kind_of_key():

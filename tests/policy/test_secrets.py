@@ -147,6 +147,13 @@ def test_an_environment_without_variables_holds_no_secret(variables: Any):
     assert told(variables)[0] == []
 
 
+@pytest.mark.parametrize("value", [CANARY, Secret(CANARY)], ids=["told", "secret"])
+def test_each_secret_of_a_function_is_decided(value: Any):
+    _, engine = told({"DB_PASSWORD": value, "TABLE_NAME": "orders"})
+    decided = {"environment.variables", "environment.variables.DB_PASSWORD"}
+    assert engine.verdict(PLAINTEXT, FUNCTION).decided == decided
+
+
 def test_a_variable_that_is_not_known_yet_is_left_to_the_update():
     messages, engine = told({"DB_PASSWORD": NOT_YET, "GITHUB_TOKEN": CANARY})
     assert messages == [message("environment.variables.GITHUB_TOKEN")]

@@ -89,7 +89,7 @@ def test_a_plan_that_only_counts_is_accepted_and_a_limit_that_is_not_known_yet_l
     later = {"apiStages": [{"throttle": NOT_YET}]}
     assert decided(NATIVE_PLAN, later, THROTTLED) == (set(), {"apiStages[0].throttle"})
     later = {"apiStages": [{"throttle": {"/orders/POST": NOT_YET}}]}
-    assert decided(NATIVE_PLAN, later, THROTTLED) == (set(), {"apiStages[0].throttle./orders/POST"})
+    assert decided(NATIVE_PLAN, later, THROTTLED) == (set(), {"apiStages[0].throttle[0]"})
 
 
 @pytest.mark.parametrize(

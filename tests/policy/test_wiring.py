@@ -317,7 +317,7 @@ def test_a_native_body_may_be_an_object():
     program = changed(OPENAPI, lambda p: p.put(NATIVE_REST_API, None, "body", body()))
     assert said(program) == []
     program.put(NATIVE_RULE, None, "eventPattern", {"source": ["other"]})
-    assert said(program) == [lost(OPENAPI_AT)]
+    assert said(program) == [lost(OPENAPI_AT.replace("paths[2]", "paths[0]"))]
 
 
 def test_a_bus_whose_name_is_not_known_yet_may_be_the_one_that_is_meant():
@@ -367,6 +367,16 @@ def test_a_target_of_rules_of_one_name_on_two_buses_is_on_either():
     for bus, messages in (("one", []), ("three", []), ("four", [OTHER_BUS]), (NOT_YET, [])):
         target = Thing(type=TARGET, name="target", inputs={"rule": "same", "eventBusName": bus})
         assert said(Program([*rules, target])) == messages
+
+
+@pytest.mark.parametrize(("bus", "messages"), [("two", [OTHER_BUS]), (NOT_YET, [])], ids=["known", "unknown"])
+def test_the_bus_of_another_rule_is_not_that_of_the_target(bus: Any, messages: list[str]):
+    rules = [
+        Thing(type=RULE, name=name, inputs={"name": name, "eventBusName": on, "eventPattern": '{"source": ["x"]}'})
+        for name, on in (("first", "one"), ("second", bus))
+    ]
+    targets = [Thing(type=TARGET, name=rule.name, inputs={"rule": rule.name, "eventBusName": "one"}) for rule in rules]
+    assert said(Program([*rules, *targets])) == messages
 
 
 def test_a_target_names_its_bus_by_arn_too():

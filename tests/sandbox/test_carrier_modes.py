@@ -24,7 +24,8 @@ import pytest
 
 from contracts import carrier_request
 from sandbox.control import MODES
-from sandbox.delivery import ApiDestination, ApiDestinationTarget, Basic, Job, Parameters, ToApiDestination
+from sandbox.delivery import ApiDestination, ApiDestinationTarget, Basic, Parameters, ToApiDestination
+from sandbox.jobs import Job
 from sandbox.registry import Registry
 from sandbox.retry import Limiter
 from sandbox.serving import served

@@ -7,7 +7,6 @@ import dataclasses
 import http.server
 import itertools
 import json
-import logging
 import math
 import socket
 import subprocess
@@ -19,31 +18,25 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from sandbox import delivery, ministack
+from sandbox import ministack
 from sandbox.delivery import (
     ApiDestination,
     ApiDestinationTarget,
     ApiKey,
     Basic,
     CallError,
-    Dispatcher,
-    Later,
-    Line,
     Parameters,
     Request,
     Response,
     ToApiDestination,
     http_request,
     http_send,
-    queue_url,
 )
+from sandbox.jobs import Dispatcher, Job, queue_url
 from sandbox.retry import Backoff, Journal, Limiter, RetryPolicy
 from sandbox.transform import TransformError
+from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Brisk, Crash, World, aws_error, eventually, jobs_in, visible
 
-NOON = 1_795_000_000.0
-DAY = 86_400
-JOBS = "http://queues/000000000000/jobs"
-DEAD = "http://queues/000000000000/dead"
 RULE = "arn:aws:events:eu-west-1:000000000000:rule/orders/acme"
 DESTINATION = "arn:aws:events:eu-west-1:000000000000:api-destination/acme/1"
 BASIC = Basic("gateway", "s3cret")
@@ -71,207 +64,6 @@ def a_target(**changes):
         }
         | changes
     )
-
-
-# --- a world in virtual time, which test_invocation shares ------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-
-class Crash(Exception):  # noqa: N818 - no error: the worker dies
-    pass
-
-
-class Steps:
-    """Counts what a worker does outside of itself, and lets it die before or after the step with a certain number."""
-
-    def __init__(self):
-        self.taken = 0
-        self.dies_before = self.dies_after = None
-
-    def __call__(self, effect):
-        number = self.taken
-        self.taken += 1
-        if number == self.dies_before:
-            raise Crash
-        try:
-            return effect()
-        finally:
-            if number == self.dies_after:
-                raise Crash
-
-
-def aws_error(code, status=400):
-    return ClientError(
-        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Call"
-    )
-
-
-class Sqs:
-    """SQS in virtual time. `errors` raises the next of its errors at each call of that name."""
-
-    def __init__(self, clock, steps):
-        self._clock = clock
-        self._steps = steps
-        self._receipts = itertools.count()
-        self.queues = {}
-        self.errors = {}
-        self.calls = Counter()
-        self.receptions = Counter()
-
-    def messages(self, url):
-        return self.queues.setdefault(url, {})
-
-    def next_visible(self, url):
-        return min((message["visible"] for message in self.messages(url).values()), default=math.inf)
-
-    def put(self, body, url=JOBS):
-        key = f"message-{len(self.messages(url))}-{next(self._receipts)}"
-        self.messages(url)[key] = {"body": body, "sent": self._clock.now, "visible": self._clock.now, "receipt": None}
-
-    def _do(self, call, effect):
-        self.calls[call] += 1
-        if self.errors.get(call):
-            raise self.errors[call].pop(0)
-        return self._steps(effect)
-
-    def send_message(self, **request):
-        def effect():
-            self.messages(request["QueueUrl"])[f"letter-{next(self._receipts)}"] = {
-                "body": request["MessageBody"],
-                "attributes": {
-                    name: value["StringValue"] for name, value in request.get("MessageAttributes", {}).items()
-                },
-                "visible": self._clock.now,
-            }
-
-        return self._do("send_message", effect)
-
-    def receive_message(self, **request):
-        def effect():
-            found = []
-            for key, message in self.messages(request["QueueUrl"]).items():
-                if message["visible"] <= self._clock.now and len(found) < request["MaxNumberOfMessages"]:
-                    message["receipt"] = f"receipt-{next(self._receipts)}"
-                    self.receptions[key] += 1
-                    message["visible"] = self._clock.now + request["VisibilityTimeout"]
-                    found.append(
-                        {
-                            "MessageId": key,
-                            "ReceiptHandle": message["receipt"],
-                            "Body": message["body"],
-                            "Attributes": {"SentTimestamp": str(int(message["sent"] * 1000))},
-                        }
-                    )
-            return {"Messages": found} if found else {}
-
-        assert request["MessageSystemAttributeNames"] == ["SentTimestamp"]
-        return self._do("receive_message", effect)
-
-    def _by_receipt(self, request):
-        for key, message in self.messages(request["QueueUrl"]).items():
-            if message["receipt"] == request["ReceiptHandle"]:
-                return key, message
-        raise aws_error("ReceiptHandleIsInvalid")
-
-    def change_message_visibility(self, **request):
-        def effect():
-            assert 0 <= request["VisibilityTimeout"] <= 43_200
-            self._by_receipt(request)[1]["visible"] = self._clock.now + request["VisibilityTimeout"]
-
-        return self._do("change_message_visibility", effect)
-
-    def delete_message(self, **request):
-        def effect():
-            key, message = self._by_receipt(request)
-            assert message["visible"] > self._clock.now, "someone else may have it"
-            del self.messages(request["QueueUrl"])[key]
-
-        return self._do("delete_message", effect)
-
-
-class SteppedJournal(Journal):
-    def __init__(self, file, steps):
-        super().__init__(file)
-        self._steps = steps
-
-    def write(self, key, document):
-        self._steps(lambda: super(SteppedJournal, self).write(key, document))
-
-    def remove(self, key):
-        self._steps(lambda: super(SteppedJournal, self).remove(key))
-
-
-class World:
-    """One queue of jobs, whose worker can die, in virtual time."""
-
-    def __init__(self, folder):
-        self.clock = Clock()
-        self.steps = Steps()
-        self.sqs = Sqs(self.clock, self.steps)
-        self.journal = SteppedJournal(folder / "jobs.journal", self.steps)
-        self.metrics = Counter()
-        self.line = None
-
-    def count(self, metric, amount):
-        self.metrics[metric] += amount
-
-    def start(self, hop):
-        """A new worker, whatever became of the old one."""
-        self.line = Line(
-            queue_url=JOBS,
-            queues=self.sqs,
-            hop=hop,
-            journal=self.journal,
-            start=lambda attempt: attempt(),
-            clock=self.clock,
-        )
-        self.line.recover()
-
-    def run(self, until=math.inf):
-        """Let the worker do all it can, moving on to whatever comes next."""
-        for _ in range(20_000):
-            self.line.receive()
-            wake, visible = self.line.run_due(), self.sqs.next_visible(JOBS)
-            if not self.sqs.messages(JOBS):
-                return
-            if visible <= self.clock.now and self.line.room > 0:
-                continue
-            then = min(wake, visible if visible > self.clock.now else math.inf)
-            if then > until:
-                self.clock.now = until
-                return
-            assert then < NOON + 30 * DAY, "nothing will ever happen"
-            self.clock.now = then
-        raise AssertionError("it goes on forever")
-
-    def run_through_crashes(self, make_hop):
-        """As `run`, with a new worker for each that dies. How many did."""
-        crashes = 0
-        while True:
-            try:
-                self.start(make_hop())
-                self.run()
-            except Crash:
-                crashes += 1
-                assert crashes < 3
-                self.steps.dies_before = self.steps.dies_after = None
-            else:
-                return crashes
-
-    @property
-    def letters(self):
-        return [(json.loads(message["body"]), message["attributes"]) for message in self.sqs.messages(DEAD).values()]
-
-    @property
-    def notes(self):
-        return list(self.journal)
 
 
 @pytest.fixture
@@ -556,7 +348,7 @@ def test_targets_of_one_destination_share_its_rate(world):
     hops = [
         ToApiDestination(a_target(), rate=limiter, outbox=world.sqs, send=carrier, clock=world.clock) for _ in range(2)
     ]
-    job = delivery.Job(body="{}", since=NOON)
+    job = Job(body="{}", since=NOON)
     assert [hop.slot(job, NOON) - NOON for hop in (*hops, *hops)] == pytest.approx([0, 0.1, 0.2, 0.3])
 
 
@@ -1008,39 +800,10 @@ def running():
         yield started
 
 
-def eventually(condition, within=10.0):
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-
-
-class Brisk:
-    """SQS that is asked often instead of waiting inside of it, so that a worker stops at once."""
-
-    def __init__(self, sqs):
-        self._sqs = sqs
-
-    def receive_message(self, **request):
-        answer = self._sqs.receive_message(**request | {"WaitTimeSeconds": 0})
-        if not answer.get("Messages"):
-            time.sleep(0.02)
-        return answer
-
-    def __getattr__(self, name):
-        return getattr(self._sqs, name)
-
-
 @pytest.fixture
 def dispatcher_on(tmp_path):
     """Makes a dispatcher on the queues of a client, always with the same state."""
     return lambda sqs: Dispatcher(Brisk(sqs), state=tmp_path)
-
-
-def visible(sqs, url):
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return tuple(int(attributes[name]) for name in names)
 
 
 def test_an_order_goes_from_the_bus_to_the_carrier(running, carrier_server, dispatcher_on, tmp_path):
@@ -1122,121 +885,6 @@ def test_a_worker_that_is_killed_loses_nothing(running, carrier_server, dispatch
     taken = Counter(json.loads(body)["order_id"] for _, _, body in server.requests)
     assert set(taken) == {f"order-{number}" for number in range(60)}
     assert taken.total() <= 60 + hop.parallel
-
-
-class Recorder:
-    """A hop that remembers what it was given, and fails, waits or postpones as told."""
-
-    longest = 1.0
-
-    def __init__(self, result=lambda _: None, parallel=2):
-        self.parallel = parallel
-        self.seen = []
-        self._result = result
-
-    def slot(self, job, now):
-        return now
-
-    def attempt(self, job):
-        self.seen.append(job.body)
-        return self._result(job)
-
-
-def jobs_in(running, name, *bodies):
-    sqs = running.client("sqs")
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    for body in bodies:
-        sqs.send_message(QueueUrl=url, MessageBody=body)
-    return sqs, url
-
-
-def test_a_queue_can_be_served_differently_and_no_more(running, dispatcher_on):
-    sqs, url = jobs_in(running, "attach", "1")
-    first, second = Recorder(), Recorder()
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(url, first)
-        eventually(lambda: first.seen == ["1"])
-        dispatcher.attach(url, second)
-        sqs.send_message(QueueUrl=url, MessageBody="2")
-        eventually(lambda: second.seen == ["2"])
-        dispatcher.detach(url)
-        dispatcher.detach(url)
-        sqs.send_message(QueueUrl=url, MessageBody="3")
-    assert (first.seen, second.seen) == (["1"], ["2"])
-    assert visible(sqs, url) == (1, 0)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("attach")]
-
-
-def test_a_worker_that_is_killed_is_followed_by_one_that_knows_what_was_noted_and_no_more(running, dispatcher_on):
-    sqs, url = jobs_in(running, "revived", "1")
-    states = []
-
-    def result(job):
-        states.append(dict(job.state))
-        return Later(time.time(), {"tries": len(states)}) if len(states) < 4 else None
-
-    # Of the attempts the second, and of those of its successor the first.
-    deaths = iter([False, True, True])
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(url, Recorder(result), killed=lambda: next(deaths, False))
-        eventually(lambda: visible(sqs, url) == (0, 0))
-    assert states == [{}, {"tries": 1}, {"tries": 1}, {"tries": 1}]
-
-
-def test_a_worker_that_was_stopped_while_jobs_wait_leaves_them_to_the_next(running, dispatcher_on):
-    sqs, url = jobs_in(running, "restart", "1", "2")
-    waiting = Recorder(lambda job: Later(job.since + 0.7, {"tries": 1}))
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(url, waiting)
-        eventually(lambda: len(waiting.seen) == 2)
-    assert visible(sqs, url) == (0, 2)
-    states = []
-    done = Recorder(lambda job: states.append((job.state, time.time() - job.since)))
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(url, done)
-        eventually(lambda: visible(sqs, url) == (0, 0))
-    assert [state for state, _ in states] == [{"tries": 1}] * 2
-    assert min(age for _, age in states) >= 0.7
-
-
-def test_no_more_run_at_once_than_may(running, dispatcher_on):
-    sqs, url = jobs_in(running, "parallel", *map(str, range(8)))
-    at_once, most, lock = 0, 0, threading.Lock()
-
-    def work(_):
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        time.sleep(0.03)
-        with lock:
-            at_once -= 1
-
-    hop = Recorder(work, parallel=3)
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(url, hop)
-        eventually(lambda: visible(sqs, url) == (0, 0))
-    assert sorted(hop.seen) == list(map(str, range(8)))
-    assert most == 3
-
-
-def test_a_mistake_is_logged_and_others_go_on(running, dispatcher_on, caplog):
-    sqs, url = jobs_in(running, "mistake", "bad", "good")
-    hop = Recorder(lambda job: 1 / 0 if job.body == "bad" else None)
-    with dispatcher_on(sqs) as dispatcher, caplog.at_level(logging.ERROR):
-        dispatcher.attach(url, hop)
-        eventually(lambda: sorted(hop.seen) == ["bad", "good"] and "ZeroDivisionError" in caplog.text)
-        eventually(lambda: visible(sqs, url) == (0, 1))
-
-
-def test_a_queue_that_is_not_there_yet_is_waited_for(running, dispatcher_on, monkeypatch):
-    monkeypatch.setattr(delivery, "_PAUSE", 0.05)
-    sqs = running.client("sqs")
-    hop = Recorder()
-    with dispatcher_on(sqs) as dispatcher:
-        dispatcher.attach(f"{running.endpoint_url}/000000000000/late", hop)
-        jobs_in(running, "late", "1")
-        eventually(lambda: hop.seen == ["1"])
 
 
 def test_dataclasses_of_targets_are_values():

@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from sandbox import ministack
-from sandbox.delivery import Dispatcher
 from sandbox.invocation import AsyncPolicy, Ended, FunctionTarget, ToFunction
+from sandbox.jobs import Dispatcher
 from sandbox.retry import RetryPolicy
-from tests.sandbox.test_delivery import DAY, DEAD, JOBS, NOON, Brisk, Crash, World, aws_error, eventually, visible
+from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Brisk, Crash, World, aws_error, eventually, visible
 
 FAILED = "http://queues/000000000000/failed"
 RULE = "arn:aws:events:eu-west-1:000000000000:rule/orders/acme-confirm"

@@ -15,7 +15,7 @@ import contracts
 from sandbox import ministack
 from sandbox.pipe import Batch, Failed, Pipe, PipeSettings, Record, after_failure, expire, stream_event
 from sandbox.retry import Journal
-from tests.sandbox.test_delivery import DAY, DEAD, NOON, Clock, Crash, Sqs, SteppedJournal, Steps, aws_error, eventually
+from tests.sandbox.queues import DAY, DEAD, NOON, Clock, Crash, Sqs, SteppedJournal, Steps, aws_error, eventually
 
 HOUR = 3600
 PIPE = "arn:aws:pipes:eu-west-1:000000000000:pipe/orders-1"

@@ -242,6 +242,60 @@ def test_two_starts_at_once_are_one_cloud(tmp_path):
         assert len(clouds) == 1
 
 
+@contextmanager
+def starting(state):
+    """Someone who starts a cloud: the process, and the id of the cloud's own."""
+    program = f"""
+import sys
+from pathlib import Path
+from sandbox import session
+session.start(Path(sys.argv[1]), region={REGION!r})
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(state)], cwd=graph.ROOT, start_new_session=True) as one:
+        try:
+
+            def cloud():
+                return [pid for pid, command in processes_of(state) if b"sandbox.cloud" in command and pid != one.pid]
+
+            yield one, until(cloud, "the cloud's process")[0]
+        finally:
+            one.kill()
+
+
+def test_a_cloud_whose_starter_is_killed_is_found_by_the_next_one(tmp_path):
+    state = tmp_path / "state"
+    with ended(state):
+        with starting(state) as (one, cloud):
+            one.kill()
+            one.wait(DEADLINE)
+        again = session.start(state, region=REGION)
+        assert again.about["pid"] == cloud
+        again.stop()
+        assert processes_of(state) == []
+
+
+def test_a_cloud_whose_starter_is_killed_is_ended_by_down(tmp_path):
+    state = tmp_path / "state"
+    with ended(state):
+        with starting(state) as (one, _):
+            one.kill()
+            one.wait(DEADLINE)
+        code, said = run(state, "down")
+        assert code == 0, said
+        assert "nothing runs" not in said
+        assert processes_of(state) == []
+
+
+def test_a_start_that_is_interrupted_leaves_no_cloud(tmp_path):
+    state = tmp_path / "state"
+    with ended(state):
+        with starting(state) as (one, _):
+            one.send_signal(signal.SIGINT)
+            assert one.wait(DEADLINE) != 0
+        assert processes_of(state) == []
+        assert not (state / "cloud.json").exists()
+
+
 def test_a_cloud_that_does_not_start_says_why_and_leaves_nothing(tmp_path):
     state = tmp_path / "state"
     with pytest.raises(

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from sandbox.clock import CloudClock
-from sandbox.delivery import Later
 from sandbox.faults import KilledError
+from sandbox.jobs import Later
 from sandbox.schedule import Schedule, seconds
 from tests.sandbox.conftest import until
 

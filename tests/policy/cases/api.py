@@ -238,8 +238,19 @@ def literally(name: str, template: str) -> str:
     return f"write {name} literally in {template}: the caller would choose it"
 
 
+def unread(template: str) -> str:
+    return (
+        f"write {template} with literal names, closed brackets, and no directives but #set, #if and #foreach: what "
+        "cannot be followed, nobody can check"
+    )
+
+
 def failure(place: str) -> str:
     return f"set {place} to that of a failure: the response also answers when PutEvents refuses"
+
+
+def untold(place: str) -> str:
+    return f"add to {place} one for 200: a caller hears of a failure though the event is on the bus"
 
 
 def look(place: str) -> str:
@@ -324,6 +335,12 @@ TEMPLATES: dict[str, tuple[str, str, Callable[[str], str]]] = {
         """"Source": "$input.params('source')\"""",
         partial(literally, "Source"),
     ),
+    "a source of the caller's in a map": (
+        '"Source": "carrier"',
+        """#set($e = {})#set($e.s = $input.params('source'))"Source": "$e.s\"""",
+        partial(literally, "Source"),
+    ),
+    "a macro": ("#set($caller", "#macro(m)#end#set($caller", unread),
     "a detail-type of the caller's": (
         '"DetailType": "carrier.order_shipped"',
         """"DetailType": $input.json('$.type')""",
@@ -417,6 +434,16 @@ def _keyed(program: Program, *, type_: str, name: str) -> None:
     program.put(type_, "confirm", "apiKeyRequired", value=True)
 
 
+def _given(program: Program, *, type_: str, name: str, inputs: dict[str, Any]) -> None:
+    """Other values of some properties."""
+    program.replace(type_, name, {**program.only(type_, name).inputs, **inputs})
+
+
+def _by_options(document: dict[str, Any]) -> None:
+    path = document["paths"]["/confirm-shipment"]
+    path["options"] = {**path.pop("post"), "security": []}
+
+
 def _authorisation() -> Iterator[Mutant]:
     place = at(*ORDERS)
     for claim, change in (
@@ -453,6 +480,28 @@ def _authorisation() -> Iterator[Mutant]:
         base=SWAGGER,
         change=partial(Program.put, type_=IMPORT, name=None, place="body", value="nothing"),
         message="write body as an OpenAPI document in JSON or YAML: what nobody can read, nobody can check",
+    )
+    for name, value in (("bodyS3Location", {"bucket": "documents", "key": "openapi.yaml"}), ("cloneFrom", "api")):
+        yield Mutant(
+            rule=AUTHORISED,
+            claim=f"a document by {name}",
+            base=NATIVE,
+            change=partial(_given, type_=NATIVE_API, name="gateway", inputs={name: value}),
+            message=f"give the document as body instead of {name}: what lies elsewhere, nobody can check here",
+        )
+    yield Mutant(
+        rule=AUTHORISED,
+        claim="a direct integration under OPTIONS",
+        change=lambda program: program.edit(API, None, "body", _by_options),
+        message=_open_method(at("paths", "/confirm-shipment", "options")),
+    )
+    yield Mutant(
+        rule=COMPLETE,
+        claim="an exempt verb",
+        base=SINGLE,
+        change=partial(_given, type_=METHOD, name="confirm", inputs={"httpMethod": "OPTIONS", "authorization": "NONE"}),
+        message=f"set authorization to {ALLOWED}: its integration calls an AWS service",
+        hinges=("restApi", "resourceId", "apiKeyRequired"),
     )
     yield Mutant(
         rule=AUTHORISED,
@@ -624,7 +673,8 @@ def _models() -> Iterator[Mutant]:
             claim=claim,
             base=SINGLE,
             change=partial(Program.put, type_=MODEL, name="shipment", place="schema", value=json.dumps(wrong)),
-            message=message.format("schema"),
+            # A rule about several resources is not shown what is secret: it counts out what a document names.
+            message=message.format("schema").replace("properties.order_id", "properties[0]"),
         )
     yield Mutant(
         rule=CLOSED,
@@ -654,6 +704,10 @@ def _models() -> Iterator[Mutant]:
 
 def _opened(content: dict[str, Any]) -> dict[str, Any]:
     return {kind: {"schema": {**said["schema"], "additionalProperties": True}} for kind, said in content.items()}
+
+
+def _failures_alone(responses: dict[str, Any]) -> dict[str, Any]:
+    return {"default": responses["default"]}
 
 
 def _failures() -> Iterator[Mutant]:
@@ -708,6 +762,40 @@ def _failures() -> Iterator[Mutant]:
             value="200",
         ),
         message=failure("integration.integrationResponses[1].statusCode"),
+    )
+    for type_, base, keys, index in (
+        (API, "prod", DIRECT, 2),
+        (IMPORT, SWAGGER, (*SHIPMENT, INTEGRATED), 0),
+    ):
+        yield Mutant(
+            rule=COMPLETE,
+            claim="no answer to success",
+            base=base,
+            change=_set(*keys, "responses", to=_failures_alone, type_=type_),
+            message=untold(f"body.paths[{index}].post.{INTEGRATED}.responses"),
+        )
+    yield Mutant(
+        rule=COMPLETE,
+        claim="no answer of an object to success",
+        base=OBJECT,
+        change=partial(
+            Program.put, type_=NATIVE_API, name=None, place=direct, value={"default": {"statusCode": "502"}}
+        ),
+        message=untold(f"body.paths[0].post.{INTEGRATED}.responses"),
+    )
+    yield Mutant(
+        rule=COMPLETE,
+        claim="no answer of a method to success",
+        base=NATIVE,
+        change=partial(
+            Program.put,
+            type_=NATIVE_METHOD,
+            name="confirm",
+            place="integration.integrationResponses",
+            value=[{"statusCode": "502"}],
+        ),
+        message=untold("integration.integrationResponses"),
+        hinges=("integration.type",),
     )
     hinges = ("restApi", "resourceId", "httpMethod")
     yield Mutant(

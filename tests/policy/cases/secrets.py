@@ -42,6 +42,7 @@ NAMES = (
     "CLIENT_SECRET",
     "webhookSecret",
     "X-AUTH-TOKEN",
+    "X-Api-Key",
 )
 
 

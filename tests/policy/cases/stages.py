@@ -87,6 +87,10 @@ LIMITS: dict[str, tuple[Any, str]] = {
 }
 
 
+# A route's name is its own: messages count it out.
+ROUTE = "apiStages[0].throttle./orders/POST.rateLimit"
+
+
 def _limits() -> Iterator[Mutant]:
     places = (
         (SETTINGS, "prod", None, "settings.throttlingRateLimit", 10001, 10000),
@@ -96,7 +100,7 @@ def _limits() -> Iterator[Mutant]:
         (PLAN, PLANS, "partners", "throttleSettings.rateLimit", 10001, 10000),
         (PLAN, PLANS, "partners", "apiStages[0].throttles[0].burstLimit", 5001, 5000),
         (NATIVE_PLAN, PLANS, "partners", "throttle.burstLimit", 5001, 5000),
-        (NATIVE_PLAN, PLANS, "partners", "apiStages[0].throttle./orders/POST.rateLimit", 10001, 10000),
+        (NATIVE_PLAN, PLANS, "partners", ROUTE, 10001, 10000),
     )
     for type_, base, name, place, beyond, most in places:
         for claim, (value, message) in {**LIMITS, "beyond": (beyond, f"lower {{}} to {most} or less")}.items():
@@ -105,7 +109,7 @@ def _limits() -> Iterator[Mutant]:
                 claim=f"{claim} as {place}",
                 base=base,
                 change=partial(Program.put, type_=type_, name=name, place=place, value=value),
-                message=message.format(place),
+                message=message.format(place.replace("./orders/POST", "[0]")),
             )
     for place, value in (("resourcePath", "/orders"), ("httpMethod", "POST")):
         yield Mutant(

@@ -201,7 +201,7 @@ def _pattern(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda pattern: pattern.update({field: value})
 
 
-OPENAPI_AT = "body.paths./confirm-shipment.post.x-amazon-apigateway-integration.requestTemplates"
+OPENAPI_AT = "body.paths[2].post.x-amazon-apigateway-integration.requestTemplates"
 CLASSIC_PIPE_AT = "targetParameters.eventbridgeEventBusParameters"
 NATIVE_PIPE_AT = "targetParameters.eventBridgeEventBusParameters"
 
