@@ -14,6 +14,7 @@ from policy.mapping_templates import without_comments
 from policy.props import MISSING, UNKNOWN
 from policy.rest_api import Integration, body, operations, resource
 from policy.rule import Control, Group, StackRule
+from policy.rules import http_api
 from policy.rules.routing import BUS_POLICY, BUSES, EVENT_RULES, TARGET, bus_named, bus_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ REST_API = "aws:apigateway/restApi:RestApi"
 NATIVE_REST_API = "aws-native:apigateway:RestApi"
 INTEGRATION = "aws:apigateway/integration:Integration"
 NATIVE_METHOD = "aws-native:apigateway:Method"
-HTTP_INTEGRATION = "aws:apigatewayv2/integration:Integration"
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 # What gives a role more than its own resource and its role policies tell.
@@ -170,7 +170,7 @@ def _emissions(stack: Stack, buses: list[Member]) -> Iterator[Emission]:
     for method in stack.of(frozenset({NATIVE_METHOD})):
         method.decided("integration")
         yield from _integration_emissions(method, Integration(node=resource(method).at("integration")), buses)
-    for other in stack.of(frozenset({HTTP_INTEGRATION})):
+    for other in stack.of(http_api.INTEGRATIONS):
         if other.get("integrationSubtype") in ("EventBridge-PutEvents", UNKNOWN):
             yield Emission(member=other, where="requestParameters")
 

@@ -149,6 +149,9 @@ SHARED: dict[str, Callable[[Program], Any]] = {
     "an HTTP API that puts events": _add(
         "aws:apigatewayv2/integration:Integration", {"integrationSubtype": "EventBridge-PutEvents"}
     ),
+    "an HTTP API of AWS Cloud Control that puts events": _add(
+        "aws-native:apigatewayv2:Integration", {"integrationSubtype": "EventBridge-PutEvents"}
+    ),
     "an integration with another template": _add(
         INTEGRATION, {"type": "AWS", "uri": "arn:aws:apigateway:eu-west-1:events:action/PutEvents"}
     ),
