@@ -15,7 +15,7 @@ from typing import Annotated, Any, Never
 import typer
 
 from bench.aws import answering
-from bench.measure import ROOT, Measured, SampleError, measure
+from bench.measure import ROOT, Measured, SampleError, measure, stoppable
 from bench.report import document
 from bench.rows import EXACT, NAMES, ROWS, cases
 
@@ -49,6 +49,7 @@ def run(
     count = rounds or (_QUICK_ROUNDS if quick else _ROUNDS)
     if reason := _unwritable(output):
         _refuse(f"--output {output} can't be written: {reason}")
+    stoppable()
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder, answering() as aws:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,22 +68,48 @@ def sample(case: Case) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        run = subprocess.run(  # noqa: S603 - this interpreter, on a program of this package
-            [sys.executable, "-I", "-S", _LAUNCH, result, sys.executable, "-W", "ignore", *case.arguments],
-            cwd=ROOT,
+        said = _output(
+            [sys.executable, "-I", "-S", str(_LAUNCH), str(result), sys.executable, "-W", "ignore", *case.arguments],
             # A set of strings is laid out by their hashes, which differ between processes unless told not to.
-            env={**_inherited(), "PYTHONHASHSEED": "0", **case.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=True,
+            {**_inherited(), "PYTHONHASHSEED": "0", **case.environment},
         )
         ended = json.loads(result.read_text(encoding="utf-8"))
     if ended["code"]:
-        raise SampleError(f"{case.name} ended with {ended['code']}: {run.stdout.rstrip()[-2000:]}")
-    return {**ended["used"], **_said(run.stdout)}
+        raise SampleError(f"{case.name} ended with {ended['code']}: {said.rstrip()[-2000:]}")
+    return {**ended["used"], **_said(said)}
+
+
+def _output(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What a process says until all of its group have ended, which are told to if this process is."""
+    with subprocess.Popen(  # noqa: S603 - this interpreter, on a program of this package
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, said)
+    return said
+
+
+def stoppable() -> None:
+    """From now on SIGTERM ends this process by SystemExit, so that it takes with it what it has started."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _inherited() -> dict[str, str]:

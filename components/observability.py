@@ -236,6 +236,7 @@ class Observability(pulumi.ComponentResource):
                         ("sent again", "OrderReemitted"),
                         ("not sent again", "OrderNotReemitted"),
                         ("given up", "OrderUnconfirmed"),
+                        ("sweeps cut short", "SweepCutShort"),
                     )
                 ),
             ),

@@ -25,7 +25,11 @@ class OrdersBusArgs:
 
 
 class OrdersBus(pulumi.ComponentResource):
-    """Takes events from the roles it was told to admit, and from nobody else; keeps each for 30 days."""
+    """Keeps each event for 30 days.
+
+    Once `admit_only` was called it takes events from those roles and from nobody else; without that call, from whoever
+    in the account has an identity policy that allows it.
+    """
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]

@@ -38,10 +38,11 @@ class OrdersStore(pulumi.ComponentResource):
             hash_key="PK",
             attributes=[
                 {"name": "PK", "type": "S"},
-                {"name": "pending_shard", "type": "N"},
+                {"name": "pending_shard", "type": "S"},
                 {"name": "pending_since", "type": "S"},
             ],
-            # Sparse: only pending orders carry both keys. Sharded, because one key value takes 1,000 writes a second.
+            # Sparse: only pending orders carry both keys. By carrier, as each has a time of its own, and sharded, as a
+            # key value takes 1,000 writes a second.
             global_secondary_indexes=[
                 {
                     "name": PENDING_INDEX,

@@ -17,9 +17,11 @@ from components.orders_store import OrdersStore
 from components.queue import DeadLetterQueue, DeadLetterQueueArgs
 from components.scope import Scope
 
-# Times are whole hours, so a quarter is soon enough, and an idle sweep costs four empty queries.
+# Times are whole hours, so a quarter is soon enough, and an idle sweep costs four empty queries of each carrier.
+# The handler begins with another shard at each quarter.
 _EVERY_MINUTES = 15
-# A sweep takes up to 1,000 orders, one after the other; the handler stops a minute before the end.
+# A sweep takes up to 1,000 orders of each carrier, one after the other. The handler begins no order that it may not be
+# able to end in time, however slow AWS is.
 _TIMEOUT_SECONDS = 180
 
 

@@ -161,7 +161,6 @@ class Waiting:
     """
 
     order_id: str
-    carrier: str
     since: str
 
 
@@ -185,12 +184,6 @@ class Settled:
 
 
 Claim = Claimed | Exhausted | Settled
-
-
-def overdue(waiting: Waiting, *, confirm_within: Mapping[str, timedelta], now: datetime) -> bool:
-    """Whether its carrier has had the time that it has to confirm; never for a carrier that has none."""
-    allowed = confirm_within.get(waiting.carrier)
-    return allowed is not None and waiting.since < timestamp(now - allowed, "microseconds")
 
 
 def is_order_id(text: str) -> bool:

@@ -5,26 +5,29 @@ enabled carrier confirms.
 
 The function is invoked with one of:
 
-- `{"action": "sweep"}`: every order past its carrier's time, oldest first, at most 250 of each shard of the index. It
-  is emitted again, up to three times and once per time that its carrier has, and then goes into the queue of overdue
-  orders, with its event. The answer says how many orders there were, `{"overdue", "emitted", "unconfirmed"}`.
+- `{"action": "sweep"}`: every order past its carrier's time, oldest first, at most 250 of each shard that a carrier has
+  in the index. It is emitted again, up to three times and once per time that its carrier has, and then goes into the
+  queue of overdue orders, with its event. The answer says how many there were, `{"overdue", "emitted", "unconfirmed"}`.
+  A sweep that runs out of time says so in the log, and counts it; the next one begins with another shard. An order that
+  can't be given up stops no other, and is raised at the end.
 - `{"action": "reemit", "order_ids": [...]}`: 1 to 100 orders, at once.
 - `{"action": "reemit_pending", "created_after": ..., "created_before": ..., "carrier": ..., "limit": ...}`: the oldest
   pending orders that were placed between two moments (RFC 3339, both included) and not emitted again since; 1 to 1,000,
-  of one carrier if it is given.
+  of the carrier if it is given, and else of all enabled ones.
 
 The last two answer `{"emitted": [id], "shipped": [id], "unknown": [id], "failed": {id: reason}}`, and let what was
-emitted wait as if it had just been placed. An order of a disabled carrier is never emitted, as no rule would match it:
-it waits until its carrier is enabled.
+emitted wait as if it had just been placed. What has failed waits as before, and is listed again; to ask for an order
+twice does no harm. An order of a disabled carrier is never emitted, as no rule would match it: it is left as it is
+until its carrier is enabled, and then is past its time.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice, product
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -41,18 +44,27 @@ from handlers.telemetry import Count, count, invocation, logger
 # With the first emission a carrier is told four times over four of its times. What it has not confirmed then is for a
 # person to ask about: a fifth time would tell it nothing new.
 _REEMISSIONS = 3
-# So that a sweep ends in time and a shard with many orders leaves the others theirs. What is left waits for the next.
+# So that a shard with many orders leaves the others time for theirs. What is left waits for the next sweep.
 _MOST_OF_A_SHARD = 250
+# How often the schedule starts a sweep.
+_EVERY_SECONDS = 900
 _MOST_NAMED = 100
 _MOST_LISTED = 1000
 # PutEvents takes ten entries.
 _BATCH = 10
-# Nothing is begun with less time than ten calls may take that all succeed at the third attempt.
-_SPARE_MILLISECONDS = 60_000
+# A call ends within 9 seconds, three attempts and their pauses (`handlers.runtime`); one more for what is around it.
+_CALL_MILLISECONDS = 10_000
+# Of one more order in a sweep: a page of the index, the claim, and the message and the update of an order that is given
+# up, or the event of those that are claimed.
+_CALLS_OF_AN_ORDER = 5
 
 
 class InvalidRequestError(ValueError):
     """The function was invoked with what it does not know; the message says what it knows."""
+
+
+class NotGivenUpError(RuntimeError):
+    """Orders of the sweep are neither in the queue of overdue orders nor emitted again; the next one tries anew."""
 
 
 def _confirm_within() -> dict[str, timedelta]:
@@ -96,22 +108,44 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _sweep(context: LambdaContext) -> dict[str, int]:
-    now = datetime.now(UTC)
-    latest = _moment(now - min(_CONFIRM_WITHIN.values()))
     done = Counter(overdue=0, emitted=0, unconfirmed=0)
-    for shard in range(PENDING_SHARDS):
-        waiting = _store.waiting(shard, until=latest)
-        late = (order for order in waiting if orders.overdue(order, confirm_within=_CONFIRM_WITHIN, now=now))
-        late = islice(late, _MOST_OF_A_SHARD)
-        while _has_time(context) and (batch := list(islice(late, _BATCH))):
-            done.update(_take_up(batch, context))
+    stuck: list[Exception] = []
+    late = _late(datetime.now(UTC), context)
+    for first in late:
+        done.update(_take_up(chain([first], islice(late, _BATCH - 1)), stuck, context))
     logger.info("Sweep done", orders=done)
+    if stuck:
+        raise NotGivenUpError(f"orders that can't be given up: {len(stuck)}; the first: {stuck[0]}") from stuck[0]
     return done
 
 
-def _take_up(batch: list[Waiting], context: LambdaContext) -> dict[str, int]:
+def _late(now: datetime, context: LambdaContext) -> Iterator[Waiting]:
+    """Yield the orders that are past their carriers' times, for as long as there is time to take one more up."""
+    turns = _turns(now)
+    for number, (carrier, shard) in enumerate(turns):
+        waiting = _store.waiting(carrier, shard, until=_moment(now - _CONFIRM_WITHIN[carrier]))
+        late = islice(waiting, _MOST_OF_A_SHARD)
+        while _has_time(context, calls=_CALLS_OF_AN_ORDER):
+            if (order := next(late, None)) is None:
+                break
+            yield order
+        else:
+            count(Count.CUT_SHORT)
+            logger.warning("Sweep cut short", shards=len(turns), shards_left=len(turns) - number)
+            return
+
+
+def _turns(now: datetime) -> list[tuple[str, int]]:
+    """Each shard of each carrier, with another one first in the next sweep, so that none is always the last."""
+    turns = list(product(_CONFIRM_WITHIN, range(PENDING_SHARDS)))
+    first = int(now.timestamp()) // _EVERY_SECONDS % len(turns)
+    return turns[first:] + turns[:first]
+
+
+def _take_up(batch: Iterable[Waiting], stuck: list[Exception], context: LambdaContext) -> dict[str, int]:
+    """Emit or give up each order, and add to `stuck` why one could not be given up: it must not stop those after it."""
     claimed: list[Order] = []
-    unconfirmed = 0
+    done = Counter(overdue=0, unconfirmed=0)
     try:
         for waiting in batch:
             # First the claim: should the event fail then, it counts all the same, and comes again at its time.
@@ -120,18 +154,19 @@ def _take_up(batch: list[Waiting], context: LambdaContext) -> dict[str, int]:
                 case Claimed(order):
                     claimed.append(order)
                 case Exhausted(order):
-                    _give_up(waiting, order, context)
-                    unconfirmed += 1
+                    try:
+                        _give_up(waiting, order, context)
+                        done["unconfirmed"] += 1
+                    except (ClientError, BotoCoreError) as error:
+                        logger.exception("Order not given up", order_id=order.order_id, carrier=order.carrier)
+                        stuck.append(error)
                 case _:
                     continue
+            done["overdue"] += 1
             count(Count.OVERDUE)
     finally:
         failed = _emit(claimed)
-    return {
-        "overdue": len(claimed) + unconfirmed,
-        "emitted": len(claimed) - len(failed),
-        "unconfirmed": unconfirmed,
-    }
+    return {**done, "emitted": len(claimed) - len(failed)}
 
 
 def _give_up(waiting: Waiting, order: Order, context: LambdaContext) -> None:
@@ -165,9 +200,8 @@ def _listed(request: Mapping[str, Any]) -> list[str]:
         raise InvalidRequestError(f"limit must be a whole number from 1 to {_MOST_LISTED}")
     since, until = (_requested_moment(request, name) for name in ("created_after", "created_before"))
     found: list[Waiting] = []
-    for shard in range(PENDING_SHARDS):
-        waiting = _store.waiting(shard, since=since, until=until)
-        found += islice((order for order in waiting if carrier in (None, order.carrier)), limit)
+    for name, shard in product(_CONFIRM_WITHIN if carrier is None else [carrier], range(PENDING_SHARDS)):
+        found += islice(_store.waiting(name, shard, since=since, until=until), limit)
     return [order.order_id for order in sorted(found, key=lambda order: order.since)[:limit]]
 
 
@@ -186,12 +220,13 @@ def _reemit(order_ids: Iterable[str], context: LambdaContext) -> dict[str, Any]:
     failed: dict[str, str] = {}
     left = iter(dict.fromkeys(order_ids))
     while batch := list(islice(left, _BATCH)):
-        if not _has_time(context):
-            failed |= dict.fromkeys(batch, "There was no time left: ask again")
-            continue
         pending: list[Order] = []
         for order_id in batch:
-            order = _store.reopen(order_id, now=_moment(datetime.now(UTC))) if orders.is_order_id(order_id) else None
+            # The order, the event, and that each order of the batch waits anew.
+            if not _has_time(context, calls=2 + len(pending) + 1):
+                failed[order_id] = "There was no time left: ask again"
+                continue
+            order = _store.reopen(order_id, carriers=_CONFIRM_WITHIN) if orders.is_order_id(order_id) else None
             if order is None:
                 unknown.append(order_id)
             elif order.state is State.SHIPPED:
@@ -206,7 +241,11 @@ def _reemit(order_ids: Iterable[str], context: LambdaContext) -> dict[str, Any]:
             logger.exception("Orders not emitted")
             refused = dict.fromkeys((order.order_id for order in pending), str(error))
         failed |= refused
-        emitted += (order.order_id for order in pending if order.order_id not in refused)
+        taken = [order for order in pending if order.order_id not in refused]
+        for order in taken:
+            # Not before the bus has it: an order that waits anew is not listed for whoever repeats the request.
+            _store.wait_anew(order, now=_moment(datetime.now(UTC)))
+        emitted += (order.order_id for order in taken)
     return {"emitted": emitted, "shipped": shipped, "unknown": unknown, "failed": failed}
 
 
@@ -246,5 +285,6 @@ def _moment(moment: datetime) -> str:
     return orders.timestamp(moment, "microseconds")
 
 
-def _has_time(context: LambdaContext) -> bool:
-    return context.get_remaining_time_in_millis() > _SPARE_MILLISECONDS
+def _has_time(context: LambdaContext, *, calls: int) -> bool:
+    """Whether so many more calls of AWS end before the function is ended, however slow they are."""
+    return context.get_remaining_time_in_millis() > calls * _CALL_MILLISECONDS

@@ -5,7 +5,7 @@ Needs PutItem, GetItem and UpdateItem on one table, and Query on its index `pend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,9 @@ from handlers import orders
 from handlers.orders import Claim, Claimed, Confirmation, Exhausted, Item, Order, Settled, Shipped, State, Waiting
 from handlers.runtime import aws_client
 
-# Pending orders lie in the index under a few keys instead of one: a partition takes 1,000 writes a second, so 4 carry
-# 4,000 new orders a second, and whoever lists them asks 4 times.
+# Pending orders lie in the index by carrier, so that those past their time are listed without a look at any other, and
+# under a few keys of each: a partition takes 1,000 writes a second, so 4 carry 4,000 new orders a second of a carrier,
+# and whoever lists these asks 4 times.
 PENDING_SHARDS = 4
 _INDEX = "pending"
 # Sorts before every timestamp.
@@ -72,8 +73,8 @@ class Repository:
             return orders.confirm(_from_item(old) if old else None, carrier=carrier, shipped_at=shipped_at)
         return Shipped(_from_item(shipped["Attributes"]))
 
-    def waiting(self, shard: int, *, until: str, since: str = _EVER) -> Iterator[Waiting]:
-        """The pending orders of one shard of the index that wait `since` then or later and `until` then, oldest first.
+    def waiting(self, carrier: str, shard: int, *, until: str, since: str = _EVER) -> Iterator[Waiting]:
+        """The pending orders of one shard of a carrier that wait `since` then or later and `until` then, oldest first.
 
         Both are timestamps with microseconds, and included. Pages are read as they are needed.
         """
@@ -82,7 +83,7 @@ class Repository:
             IndexName=_INDEX,
             KeyConditionExpression="pending_shard = :shard AND pending_since BETWEEN :since AND :until",
             ExpressionAttributeValues={
-                ":shard": {"N": str(shard)},
+                ":shard": {"S": pending_key(carrier, shard)},
                 ":since": {"S": since},
                 ":until": {"S": until},
             },
@@ -140,23 +141,21 @@ class Repository:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
-    def reopen(self, order_id: str, *, now: str) -> Order | None:
-        """Let a pending order wait from `now` on as if it had never been emitted again, wherever it was before.
+    def reopen(self, order_id: str, *, carriers: Collection[str]) -> Order | None:
+        """Let a pending order of one of these carriers, 100 at most, be as if it had never been emitted again.
 
-        Returns the order as it is then; one that has shipped is not changed. None: there is no such order.
+        Whether and since when it waits stays as it is, for `wait_anew` to say once it was emitted. Returns the order;
+        one that has shipped, or is another carrier's, is not changed. None: there is no such order.
         """
+        allowed = {f":carrier{number}": {"S": carrier} for number, carrier in enumerate(carriers)}
         try:
             reopened = self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"PK": {"S": order_id}},
-                ConditionExpression="#state = :pending",
-                UpdateExpression="SET pending_shard = :shard, pending_since = :now REMOVE reemissions",
+                ConditionExpression=f"#state = :pending AND carrier IN ({', '.join(allowed)})",
+                UpdateExpression="REMOVE reemissions",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":pending": {"S": State.PENDING},
-                    ":shard": {"N": _shard(order_id)},
-                    ":now": {"S": now},
-                },
+                ExpressionAttributeValues={":pending": {"S": State.PENDING}, **allowed},
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -165,10 +164,32 @@ class Repository:
             return _from_item(old) if old else None
         return _from_item(reopened["Attributes"])
 
+    def wait_anew(self, order: Order, *, now: str) -> None:
+        """Let an order wait from `now` on, in the index or not before; one that has shipped meanwhile is left alone."""
+        try:
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"PK": {"S": order.order_id}},
+                ConditionExpression="#state = :pending",
+                UpdateExpression="SET pending_shard = :shard, pending_since = :now",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":pending": {"S": State.PENDING},
+                    ":shard": {"S": _key(order)},
+                    ":now": {"S": now},
+                },
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return
 
-def _shard(order_id: str) -> str:
-    """The key of the index under which an order waits, as DynamoDB writes numbers."""
-    return str(UUID(order_id).int % PENDING_SHARDS)
+
+def pending_key(carrier: str, shard: int) -> str:
+    """The key of the index under which a carrier's orders of one shard wait."""
+    return f"{carrier}#{shard}"
+
+
+def _key(order: Order) -> str:
+    return pending_key(order.carrier, UUID(order.order_id).int % PENDING_SHARDS)
 
 
 def _old(response: Any) -> dict[str, Any]:
@@ -185,7 +206,7 @@ def _to_item(order: Order) -> dict[str, Any]:
         "request_hash": {"S": order.request_hash},
         "created_at": {"S": order.created_at},
         # The keys of the index, which so holds pending orders and nothing else.
-        "pending_shard": {"N": _shard(order.order_id)},
+        "pending_shard": {"S": _key(order)},
         "pending_since": {"S": order.created_at},
     }
     if order.reference is not None:
@@ -196,7 +217,7 @@ def _to_item(order: Order) -> dict[str, Any]:
 
 
 def _waiting(item: Any) -> Waiting:
-    return Waiting(order_id=item["PK"]["S"], carrier=item["carrier"]["S"], since=item["pending_since"]["S"])
+    return Waiting(order_id=item["PK"]["S"], since=item["pending_since"]["S"])
 
 
 def _from_item(item: Any) -> Order:

@@ -37,6 +37,7 @@ class Count(StrEnum):
     REEMITTED = "OrderReemitted"
     NOT_REEMITTED = "OrderNotReemitted"
     UNCONFIRMED = "OrderUnconfirmed"
+    CUT_SHORT = "SweepCutShort"
 
 
 def count(what: Count) -> None:

@@ -22,7 +22,7 @@ from handlers.orders import is_order_id
 from ops.health import Health, Unreadable, health
 from ops.letters import Letter, StreamPosition
 from ops.letters import Unreadable as Unread
-from ops.mailbox import Mailbox
+from ops.mailbox import Mailbox, with_others
 from ops.orders import Order, Orders
 from ops.policy import operator_policy
 from ops.redrive import Outcome, Redriver, Result
@@ -88,7 +88,7 @@ def list_queues(
         chosen = opened(stack, outputs=outputs, state=state)
         if queue is None:
             rows = [_depth(chosen, one) for one in chosen.exports.queues]
-            _tell(rows, (f"{row['queue']:<30} {row['messages']:>6}  {row['holds']}" for row in rows), as_json=as_json)
+            _tell(rows, map(_depth_line, rows), as_json=as_json)
             return
         letters = _letters(chosen, chosen.exports.queue(queue), limit)
         _tell([_summary(letter) for letter in letters], map(_line, letters), as_json=as_json)
@@ -129,8 +129,8 @@ def redrive(
 ) -> None:
     """Give messages another try, and delete each once it succeeded.
 
-    What is shipped already is deleted, what can't be redriven stays with the reason. Exits with 1 if anything stays, or
-    is rejected into another queue.
+    What is shipped already is deleted, what can't be redriven stays with the reason. Exits with 1 if anything stays, is
+    rejected into another queue, or is with another reader.
     """
     with _explained():
         if (queue is None) is not every:
@@ -141,12 +141,15 @@ def redrive(
         queues = [chosen.exports.queue(queue)] if queue else list(chosen.exports.queues)
         redriver = Redriver(chosen)
         results: list[tuple[Queue, Result]] = []
-        error = None
+        error, elsewhere = None, Counter[str]()
         try:
+            others = _in_flight(chosen, queues)
             for one in queues:
                 for result in redriver.run(one, limit=limit, only=message, dry=dry_run, discard=discard):
                     results.append((one, result))
                     _tell_now(_result_line(one, result, dry=dry_run), as_json=as_json)
+            # What was in flight before and is now: SQS counts this command's own messages for a while.
+            elsewhere = Counter[str]() if message else others & _in_flight(chosen, queues)
         except (BotoCoreError, ClientError) as failure:
             error = f"AWS: {failure}"
         if message and not results and not error:
@@ -155,10 +158,12 @@ def redrive(
         totals = {outcome.value: counts[outcome] for outcome in Outcome}
         listed = [{"queue": one.name, **_result(result)} for one, result in results]
         said = ", ".join(f"{count} {'would be ' if dry_run else ''}{name}" for name, count in totals.items())
-        _tell({"dry_run": dry_run, **totals, "error": error, "messages": listed}, [said], as_json=as_json)
+        document = {"dry_run": dry_run, **totals, "in_flight": elsewhere, "error": error, "messages": listed}
+        held = (f"{name} {with_others(count)}" for name, count in elsewhere.items())
+        _tell(document, [*held, said], as_json=as_json)
         if error:
             print(_plain(error), file=sys.stderr)
-        if error or counts[Outcome.KEPT] or counts[Outcome.REJECTED]:
+        if error or elsewhere or counts[Outcome.KEPT] or counts[Outcome.REJECTED]:
             raise typer.Exit(Exit.LEFT)
 
 
@@ -270,6 +275,12 @@ def _depth(stack: Stack, queue: Queue) -> dict[str, Any]:
     return {"queue": queue.name, "holds": queue.holds.value, **asdict(depth)}
 
 
+def _in_flight(stack: Stack, queues: Iterable[Queue]) -> Counter[str]:
+    """By queue, how many messages are with a reader."""
+    sqs = stack.client("sqs")
+    return Counter({queue.name: Mailbox(queue, sqs).depth().in_flight for queue in queues})
+
+
 def _letters(stack: Stack, queue: Queue, limit: int | None, *, only: str | None = None) -> list[Letter]:
     with Mailbox(queue, stack.client("sqs")).opened() as messages:
         letters = (letter for batch in messages.batches(limit) for letter in batch)
@@ -345,8 +356,13 @@ def _result(result: Result) -> dict[str, Any]:
     }
 
 
+def _depth_line(row: Mapping[str, Any]) -> str:
+    elsewhere = f"; {with_others(row['in_flight'])}" if row["in_flight"] else ""
+    return f"{row['queue']:<30} {row['messages']:>6}  {row['holds']}{elsewhere}"
+
+
 def _line(letter: Letter) -> str:
-    return f"{letter.sent_at} {letter.id} {letter.order_id or '-':<36} {letter.why}"
+    return f"{letter.sent_at} {letter.id} {letter.order_id or '-':<36} {letter.why or 'no reason is given'}"
 
 
 def _result_line(queue: Queue, result: Result, *, dry: bool) -> str:

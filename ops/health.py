@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.mailbox import Depth, Mailbox
+from ops.mailbox import Depth, Mailbox, with_others
 from ops.orders import Orders, Waiting
 from ops.stack import Exports, Stack
 
@@ -67,6 +67,7 @@ def health(stack: Stack, now: datetime) -> Health:
     intended = {rule: state for carrier in stack.exports.carriers for rule, state in carrier.rules.items()}
     to_do = [
         *(f"queue {name} holds {depth.messages}" for name, depth in (queues or {}).items() if depth.messages),
+        *(f"queue {name}: {with_others(depth.in_flight)}" for name, depth in (queues or {}).items() if depth.in_flight),
         *([f"the pipe is {pipe.state} {pipe.reason}".strip()] if pipe and pipe.state != _RUNNING else []),
         *(f"rule {rule} is {state}" for rule, state in (rules or {}).items() if state != intended[rule]),
         *(f"alarm {name}" for name in alarms or []),

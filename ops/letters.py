@@ -65,7 +65,7 @@ class Letter:
     sent_at: str
     """RFC 3339, in UTC."""
     why: str
-    """What its sender says about the failure, in one line."""
+    """What its sender says about the failure, in one line; empty where it gives no reason."""
     rejected: bool
     """A function of ours has refused it for good: another try would end in the same way."""
     subject: Subject
@@ -103,7 +103,7 @@ def read(queue: Queue, message: Mapping[str, Any]) -> Letter:
     return Letter(
         id=message["MessageId"],
         sent_at=timestamp(datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)),
-        why=str(why or "no reason is given"),
+        why=str(why or ""),
         rejected=_inner(document, "requestContext").get("condition") == _REJECTED,
         subject=subject,
         body=body,

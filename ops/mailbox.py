@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from ops import letters
 from ops.letters import Letter
 from ops.stack import Queue
 
-# Seconds that a message is kept from others once it is received: ten times the longest that a function of ours runs. If
-# a command is killed, its messages come back after that time.
-_INVISIBLE = 1800
+INVISIBLE = timedelta(minutes=30)
+"""For how long a message is kept from others once it is received: ten times the longest that a function of ours runs.
+
+The messages of a command that was killed come back after that time.
+"""
 _BATCH = 10  # the most that SQS gives at once
 # A receive that waits asks all servers of a queue, so that no message is overlooked.
 _WAIT = 1
+# Receives in a row of nothing but what was seen before, until a queue is left as it is.
+_REPEATS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,12 @@ class Depth:
 
     messages: int
     in_flight: int
+
+
+def with_others(count: int) -> str:
+    """In words, that so many messages of a queue are in flight."""
+    messages = "1 message is" if count == 1 else f"{count} messages are"
+    return f"{messages} with another reader: again in up to {int(INVISIBLE.total_seconds() / 60)} minutes"
 
 
 class Mailbox:
@@ -62,13 +73,15 @@ class Opened:
     def batches(self, limit: int | None = None) -> Generator[list[Letter]]:
         """Up to `limit` messages, or all, each once and at most ten at a time."""
         left = limit
-        while left is None or left > 0:
+        repeats = 0
+        while (left is None or left > 0) and repeats < _REPEATS:
             received = self._receive(_BATCH if left is None else min(_BATCH, left))
-            new = [message for message in received if message["MessageId"] not in self._seen]
-            self._seen |= {message["MessageId"] for message in new}
-            # One that comes again has been with this reader for so long that all others have been read.
-            if not new:
+            if not received:
                 return
+            new = [message for message in received if message["MessageId"] not in self._seen]
+            # SQS may give a message twice, and behind that one there may be others.
+            repeats = 0 if new else repeats + 1
+            self._seen |= {message["MessageId"] for message in new}
             if left is not None:
                 left -= len(new)
             yield [letters.read(self._queue, message) for message in new]
@@ -93,7 +106,7 @@ class Opened:
         answer = self._sqs.receive_message(
             QueueUrl=self._queue.url,
             MaxNumberOfMessages=count,
-            VisibilityTimeout=_INVISIBLE,
+            VisibilityTimeout=int(INVISIBLE.total_seconds()),
             WaitTimeSeconds=_WAIT,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],

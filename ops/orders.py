@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 
 from handlers.orders import State, timestamp
-from handlers.repository import PENDING_SHARDS
-from ops.stack import Stack
+from handlers.repository import PENDING_SHARDS, pending_key
+from ops.stack import Carrier, Stack
 
 # Clocks of functions and of whoever asks may differ by some seconds.
 _BEFORE = timedelta(minutes=1)
+# Sorts behind every timestamp.
+_NEVER = "9999"
 # That somebody looked at an order is no part of its life.
 _READ = "Order read"
 
@@ -102,30 +104,41 @@ class Orders:
         ]
 
     def waiting(self, now: datetime) -> Waiting:
-        """How many are pending in the index at this moment; those given up into `overdue` are not in it."""
-        return Waiting(pending=self._count_pending(), overdue=self._count_overdue(now))
+        """How many are pending in the index at this moment; those given up into `overdue` are not in it.
 
-    def _count_pending(self) -> int:
-        return sum(page["Count"] for page in self._index("pending_shard = :shard", {}, Select="COUNT"))
+        Orders of disabled carriers wait on purpose, and are past no time: reconcile leaves them alone too.
+        """
+        carriers = self._exports.carriers
+        return Waiting(
+            pending=sum(self._count(carrier) for carrier in carriers),
+            overdue=sum(self._count(carrier, now=now) for carrier in carriers if carrier.enabled),
+        )
 
-    def _count_overdue(self, now: datetime) -> int:
-        """Those of disabled carriers wait on purpose, and reconcile leaves them alone too."""
-        carriers = [carrier for carrier in self._exports.carriers if carrier.enabled]
-        due = {c.name: timestamp(now - timedelta(hours=c.confirm_within_hours), "microseconds") for c in carriers}
-        if not due:
-            return 0
-        condition = "pending_shard = :shard AND pending_since < :since"
-        pages = self._index(condition, {":since": {"S": max(due.values())}})
-        items = (item for page in pages for item in page["Items"])
-        return sum(item["pending_since"]["S"] < due.get(item["carrier"]["S"], "") for item in items)
+    def placed(self, after: str, before: str, *, carriers: Iterable[str]) -> Iterator[Order]:
+        """The pending orders of carriers that wait since a moment between two (RFC 3339, both included).
 
-    def _index(self, condition: str, values: dict[str, Any], **request: Any) -> Iterator[Any]:
+        As the table has each when it is read: what was shipped or sent again before that is none of them.
+        """
+        since, until = (timestamp(datetime.fromisoformat(moment), "microseconds") for moment in (after, before))
+        bounds = {":since": {"S": since}, ":until": {"S": until}}
+        for carrier in carriers:
+            for page in self._index(carrier, "pending_since BETWEEN :since AND :until", bounds):
+                found = (self.read(item["PK"]["S"]) for item in page["Items"])
+                yield from (order for order in found if order and since <= (order.pending_since or "") <= until)
+
+    def _count(self, carrier: Carrier, *, now: datetime | None = None) -> int:
+        """The pending orders of a carrier; with `now`, those that are past its time then."""
+        until = timestamp(now - timedelta(hours=carrier.confirm_within_hours), "microseconds") if now else _NEVER
+        pages = self._index(carrier.name, "pending_since < :until", {":until": {"S": until}}, Select="COUNT")
+        return sum(page["Count"] for page in pages)
+
+    def _index(self, carrier: str, condition: str, values: dict[str, Any], **request: Any) -> Iterator[Any]:
         for shard in range(PENDING_SHARDS):
             yield from self._dynamodb.get_paginator("query").paginate(
                 TableName=self._exports.table,
                 IndexName="pending",
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues={":shard": {"N": str(shard)}, **values},
+                KeyConditionExpression=f"pending_shard = :shard AND {condition}",
+                ExpressionAttributeValues={":shard": {"S": pending_key(carrier, shard)}, **values},
                 **request,
             )
 

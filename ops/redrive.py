@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -68,7 +69,11 @@ class Discard:
 class Reemit:
     """Emit these orders again."""
 
-    orders: tuple[str, ...]
+    orders: tuple[Order, ...]
+
+    @property
+    def order_ids(self) -> tuple[str, ...]:
+        return tuple(order.order_id for order in self.orders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +125,13 @@ def _of_orders(order_ids: list[str], read: Callable[[str], Order | None]) -> Pla
         return Keep("there is no new order at this position of the stream")
     if unknown := [order_id for order_id, order in orders.items() if order is None]:
         return Keep(f"there is no order {', '.join(unknown)}")
-    pending = tuple(order_id for order_id, order in orders.items() if order and not order.shipped)
+    pending = tuple(order for order in orders.values() if order and not order.shipped)
     return Reemit(orders=pending) if pending else Discard(_SHIPPED)
 
 
 _SHIPPED = "shipped already"
+_NONE_LEFT = "every order of its time is shipped, or was sent again since"
+_WAITS = "it still waits, and was not sent again"
 
 
 def _of_confirmation(confirmation: Confirmation, order: Order | None) -> Plan:
@@ -153,6 +160,7 @@ class Redriver:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._orders = Orders(stack)
+        self._carriers = {carrier.name: carrier.enabled for carrier in stack.exports.carriers}
         self._lambda = stack.client("lambda")
         self._emitted: set[str] = set()
         """Within this run: an order may lie in several messages."""
@@ -179,7 +187,7 @@ class Redriver:
             for letters in opened.batches(None if only else limit):
                 chosen = [letter for letter in letters if only in {None, letter.id}]
                 plans = [(letter, self._planned(letter, discard=discard)) for letter in chosen]
-                results = map(_foreseen, plans) if dry else self._done(plans, opened, queue)
+                results = map(self._foreseen, plans) if dry else self._done(plans, opened, queue)
                 yield from results
                 if only and chosen:
                     return
@@ -192,11 +200,43 @@ class Redriver:
 
     def _done(self, plans: list[tuple[Letter, Plan]], opened: Opened, queue: Queue) -> Iterator[Result]:
         # All orders of a batch in as few invocations as possible, before each message is settled by itself.
-        named = [order_id for _, planned in plans if isinstance(planned, Reemit) for order_id in planned.orders]
+        named = [order_id for _, planned in plans if isinstance(planned, Reemit) for order_id in planned.order_ids]
         answers = self._reemitted(named, queue)
         for letter, planned in plans:
             result = self._settled(letter, planned, answers, queue)
             yield result if result.outcome is Outcome.KEPT else _deleted(result, opened)
+
+    def _foreseen(self, planned: tuple[Letter, Plan]) -> Result:
+        letter, what = planned
+        outcome, reason, orders = self._expected(what)
+        return Result(letter=letter, outcome=outcome, reason=reason, orders=orders or _about(letter))
+
+    def _expected(self, planned: Plan) -> tuple[Outcome, str, tuple[str, ...]]:
+        match planned:
+            case Keep(reason):
+                return Outcome.KEPT, reason, ()
+            case Discard(reason):
+                return Outcome.DISCARDED, reason, ()
+            case Reemit(orders=orders):
+                waiting = {order.order_id: reason for order in orders if (reason := self._disabled(order))}
+                outcome = Outcome.KEPT if waiting else Outcome.REDRIVEN
+                return outcome, _reasons(waiting) or "to its carrier again", planned.order_ids
+            case ReemitPlaced():
+                return self._expected_of_a_time(planned)
+            case Confirm(confirmation=confirmation, contradicts=contradicts):
+                outcome = Outcome.REJECTED if contradicts else Outcome.REDRIVEN
+                return outcome, f"to be shipped at {confirmation.shipped_at}", ()
+
+    def _expected_of_a_time(self, wanted: ReemitPlaced) -> tuple[Outcome, str, tuple[str, ...]]:
+        # Those of disabled carriers first: one of them is enough.
+        carriers = sorted(self._carriers, key=lambda name: self._carriers[name])
+        order = next(self._orders.placed(wanted.after, wanted.before, carriers=carriers), None)
+        if order is None:
+            return Outcome.DISCARDED, _NONE_LEFT, ()
+        if reason := self._disabled(order):
+            return Outcome.KEPT, _reasons({order.order_id: reason}), (order.order_id,)
+        reason = f"the stream is past: what was placed from {wanted.after} to {wanted.before} and is pending"
+        return Outcome.REDRIVEN, reason, ()
 
     def _settled(self, letter: Letter, planned: Plan, answers: _Answers, queue: Queue) -> Result:
         try:
@@ -205,8 +245,8 @@ class Redriver:
                     return Result(letter=letter, outcome=Outcome.KEPT, reason=reason, orders=_about(letter))
                 case Discard(reason):
                     return Result(letter=letter, outcome=Outcome.DISCARDED, reason=reason, orders=_about(letter))
-                case Reemit(orders=orders):
-                    return _reemission(letter, orders, answers)
+                case Reemit():
+                    return _reemission(letter, planned.order_ids, answers)
                 case ReemitPlaced():
                     return _reemission_of_a_time(letter, self._reemitted_of(planned, queue))
                 case Confirm(confirmation=confirmation):
@@ -240,18 +280,29 @@ class Redriver:
         return answers
 
     def _reemitted_of(self, wanted: ReemitPlaced, queue: Queue) -> _Answers:
+        # What is emitted waits from now on, and so is not listed again; what fails is.
+        before = min(wanted.before, timestamp(datetime.now(UTC)))
         request = {
             "action": "reemit_pending",
             "created_after": wanted.after,
-            # What was emitted waits from now on, and so is not listed again.
-            "created_before": min(wanted.before, timestamp(datetime.now(UTC))),
+            "created_before": before,
             "limit": _MOST,
         }
         answers = _Answers(emitted=self._emitted)
         while True:
-            answer = self._invoke(queue.redrive_with, request)
-            if answers.add(answer) < _MOST or not answer["emitted"]:
-                return answers
+            known = len(self._emitted)
+            if answers.add(self._invoke(queue.redrive_with, request)) < _MOST or len(self._emitted) == known:
+                break
+        if not answers.failed:
+            # The function lists so many and of some carriers: that none is left only the table says.
+            placed = self._orders.placed(wanted.after, before, carriers=self._carriers)
+            left = (order for order in placed if order.order_id not in self._emitted)
+            answers.failed |= {order.order_id: self._disabled(order) or _WAITS for order in islice(left, 1)}
+        return answers
+
+    def _disabled(self, order: Order) -> str:
+        """Why the order would not be sent again, in the function's words; empty if it would be."""
+        return "" if self._carriers.get(order.carrier) else f"The carrier {order.carrier} is disabled"
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """What the function returns.
@@ -283,12 +334,18 @@ class _Answers:
         self.emitted += answer["emitted"]
         self.all_emitted.update(answer["emitted"])
         self.shipped.update(answer["shipped"])
-        self.failed |= answer["failed"] | dict.fromkeys(answer["unknown"], "there is no such order")
+        failed = self.failed | answer["failed"] | dict.fromkeys(answer["unknown"], "there is no such order")
+        self.failed = {order_id: reason for order_id, reason in failed.items() if not self.settled(order_id)}
         return sum(len(answer[name]) for name in ("emitted", "shipped", "unknown", "failed"))
+
+    def settled(self, order_id: str) -> bool:
+        """Whether an order is on its way, or there is nothing left to do for it."""
+        return order_id in self.all_emitted or order_id in self.shipped
 
 
 def _reemission(letter: Letter, orders: tuple[str, ...], answers: _Answers) -> Result:
-    failed = {order_id: answers.failed[order_id] for order_id in orders if order_id in answers.failed}
+    left = (order_id for order_id in orders if not answers.settled(order_id))
+    failed = {order_id: answers.failed.get(order_id, "reconcile says nothing of it") for order_id in left}
     if failed:
         return Result(letter=letter, outcome=Outcome.KEPT, reason=_reasons(failed), orders=orders)
     if answers.shipped.issuperset(orders):
@@ -297,12 +354,11 @@ def _reemission(letter: Letter, orders: tuple[str, ...], answers: _Answers) -> R
 
 
 def _reemission_of_a_time(letter: Letter, answers: _Answers) -> Result:
-    orders = tuple(answers.emitted)
+    orders = tuple(dict.fromkeys(answers.emitted))
     if answers.failed:
         return Result(letter=letter, outcome=Outcome.KEPT, reason=_reasons(answers.failed), orders=orders)
     if not orders:
-        nothing = "every order of its time is shipped, or was sent again since"
-        return Result(letter=letter, outcome=Outcome.DISCARDED, reason=nothing)
+        return Result(letter=letter, outcome=Outcome.DISCARDED, reason=_NONE_LEFT)
     said = "the stream is past: what was placed at its time and is pending was sent again"
     return Result(letter=letter, outcome=Outcome.REDRIVEN, reason=said, orders=orders)
 
@@ -314,24 +370,6 @@ def _deleted(result: Result, opened: Opened) -> Result:
         reason = f"{result.outcome}, but the message can't be deleted: {error}"
         return Result(letter=result.letter, outcome=Outcome.KEPT, reason=reason, orders=result.orders)
     return result
-
-
-def _foreseen(planned: tuple[Letter, Plan]) -> Result:
-    letter, what = planned
-    match what:
-        case Keep(reason):
-            return Result(letter=letter, outcome=Outcome.KEPT, reason=reason, orders=_about(letter))
-        case Discard(reason):
-            return Result(letter=letter, outcome=Outcome.DISCARDED, reason=reason, orders=_about(letter))
-        case Reemit(orders=orders):
-            return Result(letter=letter, outcome=Outcome.REDRIVEN, reason="to its carrier again", orders=orders)
-        case ReemitPlaced(after=after, before=before):
-            reason = f"the stream is past: what was placed from {after} to {before} and is pending"
-            return Result(letter=letter, outcome=Outcome.REDRIVEN, reason=reason)
-        case Confirm(confirmation=confirmation, contradicts=contradicts):
-            reason = f"to be shipped at {confirmation.shipped_at}"
-            outcome = Outcome.REJECTED if contradicts else Outcome.REDRIVEN
-            return Result(letter=letter, outcome=outcome, reason=reason, orders=_about(letter))
 
 
 def _about(letter: Letter) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ def settings(program: Graph) -> dict[str, tuple[str, str]]:
     batch = int(stream["batchSize"])
     every = program.only("aws:scheduler/schedule:Schedule").inputs["scheduleExpression"]
     minutes = int(re.fullmatch(r"rate\((\d+) minutes\)", every)[1])
+    assert minutes * 60 == constant("reconcile", "_EVERY_SECONDS"), "a sweep begins with the shard after the last one's"
     sweep = constant("reconcile", "_MOST_OF_A_SHARD") * PENDING_SHARDS
     carriers = {
         node.name.removesuffix("-orders"): int(node.inputs["invocationRateLimitPerSecond"])

@@ -357,6 +357,35 @@ def test_the_deployer_of_a_stack_touches_no_other(programs):
 
 
 @pytest.mark.parametrize(
+    ("deployer", "stack", "reached"),
+    [("dev", "dev-2", True), ("dev", "dev2", False), ("dev-2", "dev", False)],
+)
+def test_the_deployer_of_a_stack_reaches_those_whose_names_go_on_with_a_hyphen(programs, deployer, stack, reached):
+    """What no pattern can exclude, and the document says."""
+    log, document = DecisionLog(), policy(deployer)
+    theirs = [
+        (action, resource.replace("event-gateway-dev-", f"event-gateway-{stack}-"), context)
+        for action, resource, context in asked(programs["dev"])
+        if "event-gateway-dev-" in resource
+    ]
+    assert len(theirs) > 200
+    assert {decided(log, document, *ask) for ask in theirs} == {reached}
+
+
+def test_the_document_says_which_other_stacks_a_deployer_and_a_topic_reach(programs):
+    [others] = [
+        row
+        for row in rows(DEPLOYING.read_text())
+        if "statement" in row.columns and row.under("statement") == "all with the stack's name"
+    ]
+    assert "with `dev` also `dev-2`" in others.under("reaches")
+    [topic] = programs["dev"].of("aws:sns/topicPolicy:TopicPolicy")
+    [allowed] = [one for one in json.loads(plain(topic.inputs["policy"]))["Statement"] if one["Effect"] == "Allow"]
+    pattern = allowed["Condition"]["ArnLike"]["aws:SourceArn"].rpartition(":")[2]
+    assert f"takes alarms of `{pattern}`" in " ".join(DEPLOYING.read_text().split())
+
+
+@pytest.mark.parametrize(
     ("action", "resource", "context"),
     [
         ("iam:PassRole", "role/event-gateway-dev-orders-api", {"iam:PassedToService": "ec2.amazonaws.com"}),

@@ -20,7 +20,7 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 
-from bench.measure import say
+from bench.measure import say, stoppable
 from bench.samples.usage import memory_of_process, of_process
 from bench.settings import carriers, written
 from sandbox import session
@@ -128,5 +128,6 @@ def main(folder: Path, count: int, step: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    stoppable()
     with tempfile.TemporaryDirectory() as temporary:
         say(main(Path(temporary), int(sys.argv[1]), int(sys.argv[2])))

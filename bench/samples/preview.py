@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import ROOT, say
+from bench.measure import ROOT, say, stoppable
 from bench.samples.usage import of_children
 from bench.settings import carriers, written
 from sandbox.stack import opened
@@ -28,4 +28,5 @@ def main(count: int, pack: Path | None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    stoppable()
     say(main(int(sys.argv[1]), ROOT / "policy" if sys.argv[2] == "pack" else None))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import say
+from bench.measure import say, stoppable
 from bench.samples.usage import of_children, of_process
 from sandbox import session
 from sandbox.session import Session
@@ -45,5 +45,6 @@ def main(folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    stoppable()
     with tempfile.TemporaryDirectory() as temporary:
         say(main(Path(temporary)))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from bench.measure import Case, Measured, NothingMeasuredError, SampleError, estimate, measure, sample
+from bench.measure import ROOT, Case, Measured, NothingMeasuredError, SampleError, estimate, measure, sample
 
 
 def case(name="some", code="", **about):
@@ -48,6 +52,30 @@ def test_a_line_that_looks_like_figures_is_none():
 def test_a_process_that_fails_ends_the_run_with_its_words():
     with pytest.raises(SampleError, match=r"some ended with 3: (?s:.*)too bad"):
         sample(case(code="import sys; print('too bad'); sys.exit(3)"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_the_run_ends_the_sample_with_what_it_had_started(how, tmp_path):
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    sampled = f"""
+import time
+from pathlib import Path
+from bench.measure import stoppable
+stoppable()
+try:
+    Path({str(begun)!r}).touch()
+    time.sleep(60)
+finally:
+    Path({str(ended)!r}).write_text("by itself")
+"""
+    run = f"import bench.measure as m; m.stoppable(); m.sample(m.Case(name='some', arguments=('-c', {sampled!r})))"
+    with subprocess.Popen([sys.executable, "-c", run], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not begun.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(how)
+        assert process.wait(30) != 0
+    assert ended.read_text() == "by itself"
 
 
 def test_a_sample_has_its_own_environment_and_little_of_ours(monkeypatch):

@@ -6,9 +6,11 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from engine import EngineError
 from sandbox.session import SessionError
@@ -19,6 +21,8 @@ from tests.chaos.deployment import DeploymentError
 from tests.chaos.plan import LEAST, Plan
 from tests.chaos.report import document, text
 from tests.chaos.storm import rage
+
+_STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
@@ -31,6 +35,8 @@ def main() -> int:
     print(f"seed {plan.seed}: replay with `make chaos SEED={plan.seed} ORDERS={plan.count}`", flush=True)
     # The engine runs the program from its folder, and paths of its archives are relative to it.
     os.chdir(graph.ROOT)
+    for number in _STOPPING:
+        signal.signal(number, _stop)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         try:
             storm = rage(plan, Path(folder), lambda said: print(said, flush=True))
@@ -42,6 +48,14 @@ def main() -> int:
         wanted.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     print(text(told))
     return 1 if told["violations"] else 0
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    # As an exception, so that a storm that is told to stop takes its cloud with it, and is not told again meanwhile.
+    for known in _STOPPING:
+        signal.signal(known, signal.SIG_IGN)
+    print("stopping: the cloud of this storm ends first", file=sys.stderr, flush=True)
+    sys.exit(128 + number)
 
 
 def _count(argument: str) -> int:

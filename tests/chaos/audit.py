@@ -14,7 +14,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from sandbox.control import MODES
+from sandbox.faults import Kind
+from tests.chaos.plan import FORGERIES, UPDATES
+
 PENDING, SHIPPED = "pending", "shipped"
+LARGE = 500
+"""Orders of a plan from which on nothing of what it is about stays out by chance."""
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
@@ -109,14 +115,24 @@ class Snapshot:
 class Facts:
     """All that was observed, in three moments: after the storm, after the sweeps, and at the end."""
 
+    planned: int
+    """How many orders were to be placed."""
+    struck: Mapping[str, int]
+    """How often each kind of fault did, by its name."""
+    updates: tuple[str, ...]
+    """What was changed while orders were placed."""
     placements: tuple[Placement, ...]
     changes: tuple[Change, ...]
     calls: tuple[Call, ...]
     acts: tuple[Act, ...]
     confirmations: tuple[Confirmation, ...]
     forgeries: tuple[Forgery, ...]
+    contradictions: AbstractSet[tuple[str, str]]
+    """What the storm itself said in the name of an order's own carrier: the order, and another time."""
     accountable: AbstractSet[str]
     """The carriers whose acts are known."""
+    redriven: AbstractSet[str]
+    """The orders that a redrive took up again."""
     mistakes: tuple[str, ...]
     """What went wrong in the local cloud itself, rather than in what it plays."""
     storm: Snapshot
@@ -131,6 +147,31 @@ class Facts:
             if placement.order_id is not None:
                 found.setdefault(placement.order_id, placement)
         return found
+
+    @cached_property
+    def said(self) -> dict[tuple[str | None, str], set[str]]:
+        """The times that were said, by sender and order, without those that the storm made up."""
+        made_up = self.contradictions | {(forgery.order_id, forgery.shipped_at) for forgery in self.forgeries}
+        found = defaultdict[tuple[str | None, str], set[str]](set)
+        for one in self.confirmations:
+            if (one.order_id, one.shipped_at) not in made_up:
+                found[one.sender, one.order_id].add(one.shipped_at)
+        return dict(found)
+
+    @cached_property
+    def accounted(self) -> list[Call]:
+        """The calls of the carriers whose acts are known: all of them are."""
+        return [call for call in self.calls if call.carrier in self.accountable]
+
+    @cached_property
+    def duplicates(self) -> int:
+        """How many of these calls were about an order that its carrier had been called about before."""
+        return len(self.accounted) - len({(call.carrier, call.key) for call in self.accounted})
+
+    @cached_property
+    def dead_lettered(self) -> set[str]:
+        """The accepted orders that only a redrive could bring on."""
+        return {order_id for order_id in self.accepted if self.swept.of_order(order_id)}
 
     @cached_property
     def lost(self) -> list[str]:
@@ -179,8 +220,25 @@ def _there_was_a_storm(facts: Facts) -> Broken:
         "act of a carrier was seen": facts.acts,
         "confirmation was seen": facts.confirmations,
         "confirmation was forged": facts.forgeries,
+        **{f"fault of kind {kind} struck": facts.struck.get(kind) for kind in Kind},
+        **{f"update was made of kind {update}": update in facts.updates for update in UPDATES},
     }
+    if facts.planned >= LARGE:
+        observed |= _of_a_large_storm(facts)
     yield from ((None, f"no {what}") for what, seen in observed.items() if not seen)
+
+
+def _of_a_large_storm(facts: Facts) -> dict[str, object]:
+    forged = {forgery.kind for forgery in facts.forgeries}
+    misbehaved = {call.mode for call in facts.accounted}
+    return {
+        "call came again": facts.duplicates,
+        "order was dead-lettered": facts.dead_lettered,
+        "order was redriven": facts.redriven,
+        "carrier contradicted itself": facts.contradictions,
+        **{f"confirmation was forged of kind {kind}": kind in forged for kind in FORGERIES},
+        **{f"carrier was called in mode {mode}": mode in misbehaved for mode in MODES},
+    }
 
 
 @_promise
@@ -222,7 +280,7 @@ def _at_the_end_each_order_is_shipped(facts: Facts) -> Broken:
 def _each_message_has_its_reason(facts: Facts) -> Broken:
     for snapshot in (facts.storm, facts.swept, facts.end):
         for letter in snapshot.letters:
-            if not letter.why:
+            if not letter.why.strip():
                 yield (*letter.orders, None)[0], f"a message in {letter.queue} says no reason"
 
 
@@ -306,7 +364,7 @@ def _a_key_is_one_order(facts: Facts) -> Broken:
 def _a_carrier_sees_each_of_its_orders_and_no_other(facts: Facts) -> Broken:
     seen = {(call.carrier, call.order_id) for call in facts.calls}
     # The mock's calls are known from its log, and a function that crashes after its effect has written none.
-    confirmed = {(one.sender, one.order_id) for one in facts.confirmations if one.sender not in facts.accountable}
+    confirmed = {(carrier, order_id) for carrier, order_id in facts.said if carrier not in facts.accountable}
     for order_id, placement in facts.accepted.items():
         if (placement.carrier, order_id) not in seen | confirmed:
             yield order_id, f"{placement.carrier} never saw it"
@@ -317,6 +375,7 @@ def _a_carrier_sees_each_of_its_orders_and_no_other(facts: Facts) -> Broken:
 
 @_promise
 def _a_carrier_acts_once_for_each_order(facts: Facts) -> Broken:
+    """Of the carriers whose acts are known; the report names the others, which forget what they did."""
     acts = Counter((act.carrier, act.order_id) for act in facts.acts)
     keys = {act.order_id: act.key for act in facts.acts}
     yield from (

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from sandbox import session
 from sandbox.private import write_private
-from sandbox.stack import opened
+from sandbox.stack import Stack, opened
 from tests import graph
 from tests.chaos.plan import MOCK, OWN
 from tests.sandbox.conftest import REGION, Deployed
@@ -33,31 +35,28 @@ def deployed(folder: Path, endpoints: Mapping[str, str]) -> Generator[Deployed]:
     """A cloud with the program on it, whose own carriers are at these addresses; it ends with the context."""
     program, state = _copied(folder / "program"), folder / "state"
     settings = _settings(folder / "Pulumi.local.yaml", endpoints)
-    running = session.start(state, region=REGION, program=program, time_factor=_TIME_FACTOR)
-    try:
-        with opened("local", program=program, settings=settings, state=state, pack=None, providers=running) as stack:
-            run = stack.up("--skip-preview")
-            if run.code:
-                raise DeploymentError(run.output)
-            outputs = stack.outputs()
-        cloud = Deployed(state, running, settings, outputs)
-        cloud.program = program
-        _note(cloud)
-        yield cloud
-    finally:
-        running.stop()
+    # The engine is waited for in another thread, and last: who is told to stop meanwhile ends the cloud, and with it
+    # the engine, which has nothing left to deploy onto.
+    with ThreadPoolExecutor(1, thread_name_prefix="engine") as thread:
+        running = session.start(state, region=REGION, program=program, time_factor=_TIME_FACTOR)
+        try:
+            outputs = thread.submit(_first, running, program, settings).result()
+            cloud = Deployed(state, running, settings, outputs)
+            cloud.program = program
+            _note(cloud)
+            yield cloud
+        finally:
+            running.stop()
 
 
 def update(cloud: Deployed, prepared: Callable[[], None]) -> str:
     """Deploy the program as it is now; `prepared` is called before anything changes. Returns what the engine said."""
     with cloud.opened() as stack:
         prepared()
-        run = stack.up("--skip-preview")
-        if run.code:
-            raise DeploymentError(run.output)
+        said = _up(stack)
         cloud.outputs = stack.outputs()
     _note(cloud)
-    return run.output
+    return said
 
 
 def secrets(cloud: Deployed) -> dict[str, str]:
@@ -111,6 +110,20 @@ CHANGES: Mapping[str, Callable[[Deployed], None]] = {
     "template changed": change_template,
     "secret rotated": rotate_secrets,
 }
+
+
+def _first(running: session.Session, program: Path, settings: Path) -> dict[str, Any]:
+    state = running.state
+    with opened("local", program=program, settings=settings, state=state, pack=None, providers=running) as stack:
+        _up(stack)
+        return stack.outputs()
+
+
+def _up(stack: Stack) -> str:
+    run = stack.up("--skip-preview")
+    if run.code:
+        raise DeploymentError(run.output)
+    return run.output
 
 
 # --- what is deployed first -------------------------------------------------------------------------------------------

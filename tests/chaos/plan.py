@@ -5,7 +5,7 @@ What is not fixed is who is faster: the ids of orders without a key, and which o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -55,6 +55,8 @@ class Wanted:
     key: str | None
     body: Mapping[str, Any]
     times: int
+    forgery: str | None
+    """What somebody sends about it, once it is accepted, beside what its carrier does."""
 
     @property
     def carrier(self) -> str:
@@ -81,7 +83,8 @@ class Plan:
     """Deployments one after the other, each with what it changes."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "orders", tuple(self._order(number) for number in range(self.count)))
+        orders = tuple(self._order(number, forgery) for number, forgery in enumerate(self._forgeries()))
+        object.__setattr__(self, "orders", orders)
         object.__setattr__(self, "faults", tuple(self._faults()))
         # A deployment takes ten seconds: a short storm has time for one.
         changes = list(UPDATES)
@@ -106,16 +109,24 @@ class Plan:
         chance = self._chance("mood", tick)
         return chance.choice(_BAD_MODES) if chance.random() < _MISBEHAVES else "ok"
 
-    def forgery(self, order_id: str) -> str | None:
-        """What somebody sends about an order beside what its carrier does."""
-        chance = self._chance("forgery", order_id)
-        return chance.choice((*FORGERIES, CONFLICT)) if chance.random() < _MISBEHAVES else None
-
     def delay(self, order_id: str, longest: float) -> float:
         """Seconds, up to `longest`."""
         return self._chance("delay", order_id).uniform(0, longest)
 
-    def _order(self, number: int) -> Wanted:
+    def _forgeries(self) -> Iterator[str | None]:
+        """Of each order: every kind happens once before one of them happens again."""
+        chance = self._chance("forgeries")
+        kinds = (*FORGERIES, CONFLICT)
+        queue: list[str] = []
+        for _ in range(self.count):
+            if chance.random() >= _MISBEHAVES:
+                yield None
+                continue
+            if not queue:
+                queue = chance.sample(kinds, len(kinds))
+            yield queue.pop()
+
+    def _order(self, number: int, forgery: str | None) -> Wanted:
         chance = self._chance("order", number)
         keyed = chance.random() < 0.8
         body = {"carrier": chance.choice(CARRIERS), "reference": f"O'Neill {number}"}
@@ -126,6 +137,7 @@ class Plan:
             key=f"{self.seed}-{number}" if keyed else None,
             body=body,
             times=chance.choice((1, 1, 2, 3)) if keyed else 1,
+            forgery=forgery,
         )
 
     def _faults(self) -> list[Disturbance]:

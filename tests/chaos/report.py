@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.chaos.audit import Snapshot, Violation, history
-from tests.chaos.plan import Plan
+from tests.chaos.audit import Facts, Snapshot, Violation, history
+from tests.chaos.plan import CARRIERS, Plan
 from tests.chaos.storm import Storm
 
 # Histories are long; the document has all of them.
@@ -16,7 +16,6 @@ _MOST_TOLD = 10
 def document(plan: Plan, storm: Storm, violations: list[Violation]) -> dict[str, Any]:
     """All figures, and of each broken promise the order's history; JSON."""
     facts = storm.facts
-    own = [call for call in facts.calls if call.carrier in facts.accountable]
     statuses = Counter(str(placement.status) for placement in facts.placements)
     return {
         "seed": plan.seed,
@@ -24,23 +23,25 @@ def document(plan: Plan, storm: Storm, violations: list[Violation]) -> dict[str,
         "orders": plan.count,
         "accepted": len(facts.accepted),
         "requests": {"total": len(facts.placements), **dict(sorted(statuses.items()))},
-        "faults": storm.struck,
-        "updates": storm.updates,
+        "faults": facts.struck,
+        "updates": list(facts.updates),
         "carriers": {
-            "calls": len(own),
-            "duplicates": len(own) - len({(call.carrier, call.key) for call in own}),
-            "misbehaved": _counted(call.mode for call in own if call.mode != "ok"),
+            "calls": len(facts.accounted),
+            "duplicates": facts.duplicates,
+            "misbehaved": _counted(call.mode for call in facts.accounted if call.mode != "ok"),
             "turned_away": sum(storm.turned_away.values()),
             "acts": len(facts.acts),
         },
+        "acted_once": {"known_of": sorted(facts.accountable), "unknown_of": _unaccountable(facts)},
         "confirmations": len(facts.confirmations),
         "forged": _counted(forgery.kind for forgery in facts.forgeries),
+        "contradicted": len(facts.contradictions),
         "storm": _figures(facts.storm),
         "swept": _figures(facts.swept),
         "end": _figures(facts.end),
-        "dead_lettered": len({order_id for order_id in facts.accepted if facts.swept.of_order(order_id)}),
+        "dead_lettered": len(facts.dead_lettered),
         "redrive": storm.outcomes,
-        "redriven": len(storm.redriven),
+        "redriven": len(facts.redriven),
         "lost": len(facts.lost),
         "violations": [violation._asdict() for violation in violations],
         "histories": {order_id: history(facts, order_id) for order_id in _named(violations)},
@@ -57,7 +58,12 @@ def text(told: dict[str, Any]) -> str:
         f"  changed        {', '.join(told['updates'])}",
         f"  own carriers   {_list({said: carriers[name] for name, said in _CARRIER_FIGURES.items()})}",
         f"  misbehaved     {_list(carriers['misbehaved'])}",
-        f"  confirmations  {told['confirmations']} on the bus",
+        f"  acted once     known of {', '.join(told['acted_once']['known_of'])}",
+        *(
+            f"                 unknown of {name}: {_list(seen)}"
+            for name, seen in told["acted_once"]["unknown_of"].items()
+        ),
+        f"  confirmations  {told['confirmations']} on the bus, {told['contradicted']} that contradict their carrier",
         f"  forged         {_list(told['forged'])}",
         *(f"  {name:<14} {_list(told[moment])}" for name, moment in _MOMENTS.items()),
         f"  dead-lettered  {told['dead_lettered']} orders; redrive: {_list(told['redrive'])}",
@@ -73,6 +79,15 @@ def text(told: dict[str, Any]) -> str:
 
 _CARRIER_FIGURES = {"calls": "calls", "duplicates": "duplicates", "acts": "acts", "turned_away": "turned away"}
 _MOMENTS = {"after it": "storm", "after sweeps": "swept", "at the end": "end"}
+
+
+def _unaccountable(facts: Facts) -> dict[str, dict[str, int]]:
+    """Of each carrier that forgets what it did: the orders that it confirmed, and those at more than one time."""
+    found: dict[str, dict[str, int]] = {}
+    for name in sorted({*CARRIERS} - facts.accountable):
+        times = [len(said) for (carrier, _), said in facts.said.items() if carrier == name]
+        found[name] = {"orders confirmed": len(times), "at several times": sum(count > 1 for count in times)}
+    return found
 
 
 def _figures(snapshot: Snapshot) -> dict[str, int]:

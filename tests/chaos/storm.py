@@ -8,7 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +29,7 @@ from ops.mailbox import Mailbox
 from ops.redrive import Outcome, Redriver
 from ops.stream import orders_at
 from sandbox.client import Client, Saboteur
+from sandbox.faults import Kind
 from tests.chaos.audit import Call, Change, Confirmation, Facts, Forgery, Letter, Placement, Snapshot, Stored
 from tests.chaos.carrier import Carrier, Ledger, basic
 from tests.chaos.deployment import CHANGES, USER, deployed, secrets, update
@@ -69,16 +70,10 @@ class Storm:
 
     facts: Facts
     seconds: float
-    struck: dict[str, int]
-    """How often each kind of fault did."""
-    updates: list[str]
-    """What was changed while orders were placed."""
     turned_away: dict[str, int]
     """Calls that a carrier refused for their credentials, by carrier."""
     outcomes: dict[str, int]
     """What became of the messages in the queues, by the words of a redrive."""
-    redriven: list[str]
-    """The orders that a redrive took up again."""
 
 
 def rage(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Storm:
@@ -103,13 +98,18 @@ def rage(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Storm:
         outcomes, redriven = scene.redrive()
         end = scene.snapshot("end")
         facts = Facts(
+            planned=plan.count,
+            struck=scene.struck,
+            updates=tuple(scene.updates),
             placements=tuple(scene.placements),
             changes=tuple(_changes(cloud)),
             calls=(*weather.ledger.calls, *_calls_of_the_mock(cloud)),
             acts=tuple(weather.ledger.acts),
             confirmations=tuple(scene.confirmations()),
             forgeries=tuple(scene.forgeries),
+            contradictions=frozenset(scene.contradictions),
             accountable=frozenset(OWN),
+            redriven=redriven,
             mistakes=tuple(_mistakes(cloud)),
             storm=storm,
             swept=swept,
@@ -118,12 +118,13 @@ def rage(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Storm:
         return Storm(
             facts=facts,
             seconds=time.monotonic() - started,
-            struck=scene.struck,
-            updates=scene.updates,
             turned_away=dict(weather.ledger.turned_away),
             outcomes=outcomes,
-            redriven=redriven,
         )
+
+
+class _EndedError(RuntimeError):
+    """The storm has ended before its time: it failed elsewhere, or somebody has stopped it."""
 
 
 class _Weather:
@@ -160,6 +161,7 @@ class _Scene:
     def __init__(self, plan: Plan, cloud: Deployed, weather: _Weather, said: Callable[[str], None]) -> None:
         self.placements: list[Placement] = []
         self.forgeries: list[Forgery] = []
+        self.contradictions: set[tuple[str, str]] = set()
         self.updates: list[str] = []
         self.struck: dict[str, int] = {}
         self.saboteur = Saboteur(cloud.session)
@@ -175,6 +177,8 @@ class _Scene:
         self._at = 0.0
         """How far the storm is; see `Wanted.at`."""
         self._updated = threading.Event()
+        self._ended = threading.Event()
+        self._skips = 0
         self._under_way: list[Future[Any]] = []
         self._emitted: set[str] = set()
         self._witnessed = 0
@@ -199,6 +203,9 @@ class _Scene:
             placed = [clients.submit(self._place, wanted, clients) for wanted in self._plan.orders]
             try:
                 _done([*placed, *busy])
+            except BaseException:
+                self._ended.set()
+                raise
             finally:
                 self._updated.set()
                 over.set()
@@ -206,20 +213,23 @@ class _Scene:
         # One that fails for as long as it is asked would never let anything come to rest.
         self._set_mood("ok")
         _done(self._under_way)
-        self.struck = self.saboteur.faults()
         self._said(f"{len(self.placements)} requests, {len(self.forgeries)} forgeries")
 
     def _place(self, wanted: Wanted, clients: ThreadPoolExecutor) -> None:
-        time.sleep(max(0.0, self._started + wanted.at * self._plan.seconds - time.monotonic()))
+        self._pause(self._started + wanted.at * self._plan.seconds - time.monotonic())
         self._at = max(self._at, wanted.at)
         if wanted.at >= _LAST:
             self._updated.wait(_UPDATED_WITHIN)
         # A client that is impatient: the same request several times at once.
         for _ in range(wanted.times - 1):
             self._under_way.append(clients.submit(self._ask, wanted))
-        self._ask(wanted)
+        order_id = self._ask(wanted)
+        if order_id and wanted.forgery:
+            forged = self._forgers.submit(self._forge, wanted.forgery, order_id, wanted.carrier)
+            self._under_way.append(forged)
 
-    def _ask(self, wanted: Wanted) -> None:
+    def _ask(self, wanted: Wanted) -> str | None:
+        """Place the order; its id, unless no answer told it."""
         headers = {"Idempotency-Key": wanted.key} if wanted.key else {}
         for _ in range(_ASKS if wanted.key else 1):
             try:
@@ -232,15 +242,18 @@ class _Scene:
             if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _TRY_AGAIN:
                 raise RuntimeError(f"an order of the plan is refused: {status} {answer}")
             if order_id:
-                if status == HTTPStatus.CREATED and (kind := self._plan.forgery(order_id)):
-                    self._under_way.append(self._forgers.submit(self._forge, kind, order_id, wanted.carrier))
-                return
-            time.sleep(_PAUSE)
+                return order_id
+            self._pause(_PAUSE)
+        return None
 
     def _sabotage(self) -> None:
         for number, disturbance in enumerate(self._plan.faults):
             self._wait(disturbance.at)
             self.saboteur.fault(**disturbance.fault, seed=self._plan.seed + number)
+        # In a short storm a fault may have met nothing that it could strike: it stays until it does.
+        for kind, times in self.saboteur.faults().items():
+            if not times:
+                self.saboteur.fault(kind, times=1)
 
     def _change_moods(self, over: threading.Event) -> None:
         tick = 0
@@ -271,7 +284,11 @@ class _Scene:
     def _wait(self, at: float) -> None:
         """Until so much of the orders is placed, which on a slow machine takes longer."""
         while self._at < min(at, self._plan.orders[-1].at):
-            time.sleep(_TICK)
+            self._pause(_TICK)
+
+    def _pause(self, seconds: float) -> None:
+        if self._ended.wait(max(0.0, seconds)):
+            raise _EndedError
 
     # --- confirmations, true and forged
 
@@ -280,7 +297,7 @@ class _Scene:
         return self._answered(self._principals[carrier], body) == HTTPStatus.ACCEPTED
 
     def _forge(self, kind: str, order_id: str, carrier: str) -> None:
-        time.sleep(self._plan.delay(order_id, 2.0))
+        self._pause(self._plan.delay(order_id, 2.0))
         chance = uuid.UUID(order_id).int
         # It ends in no zero, which would be dropped when it is stored.
         shipped_at = _FORGED_AT.format(chance % 60, 1 + 10 * (chance % 10**5))
@@ -306,7 +323,14 @@ class _Scene:
             case _:
                 if kind != CONFLICT:
                     raise LookupError(f"nobody forges {kind}")
-                self._answered(own, {"order_id": order_id, "shipped_at": shipped_at})
+                self._contradict(carrier, order_id, shipped_at)
+
+    def _contradict(self, carrier: str, order_id: str, shipped_at: str) -> None:
+        """Say another time in the carrier's name, if it has shipped the order: no other carrier would confirm it."""
+        shipped = _calls_of_the_mock(self._cloud) if carrier == MOCK else tuple(self._weather.ledger.acts)
+        if any((one.carrier, one.order_id) == (carrier, order_id) for one in shipped):
+            self.contradictions.add((order_id, shipped_at))
+            self._answered(self._principals[carrier], {"order_id": order_id, "shipped_at": shipped_at})
 
     def _tell(self, kind: str, caller: Client | None, order_id: str, shipped_at: str, expected: Any) -> None:
         status = self._answered(caller, {"order_id": order_id, "shipped_at": shipped_at})
@@ -348,9 +372,11 @@ class _Scene:
     def heal(self) -> None:
         """From now on everybody does what they should."""
         self._weather.calm = True
+        struck = self.saboteur.faults()
+        self.struck = struck | {str(Kind.CLOCK_JUMP): struck[Kind.CLOCK_JUMP] - self._skips}
         self.saboteur.clear_faults()
 
-    def redrive(self) -> tuple[dict[str, int], list[str]]:
+    def redrive(self) -> tuple[dict[str, int], set[str]]:
         """Redrive all queues until that changes nothing; how often which outcome, and which orders were redriven."""
         outcomes: Counter[str] = Counter(dict.fromkeys(Outcome, 0))
         redriven: set[str] = set()
@@ -364,7 +390,7 @@ class _Scene:
             self._rests()
             if not counted:
                 break
-        return dict(outcomes), sorted(redriven)
+        return dict(outcomes), redriven
 
     def snapshot(self, name: str) -> Snapshot:
         """The table and the queues once nothing moves."""
@@ -394,7 +420,8 @@ class _Scene:
             if quiet >= _LOOKS:
                 return True
             if not quiet:
-                self.saboteur.fault("clock-jump", seconds=_SKIPPED)
+                self.saboteur.fault(Kind.CLOCK_JUMP, seconds=_SKIPPED)
+                self._skips += 1
             time.sleep(_LOOK)
         return False
 
@@ -444,7 +471,7 @@ class _Scene:
 
 
 def _done(futures: list[Future[Any]]) -> None:
-    for future in futures:
+    for future in as_completed(futures):
         future.result()
 
 

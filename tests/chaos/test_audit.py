@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from ops.letters import read
+from ops.stack import Holds, Queue
+from sandbox.control import MODES
+from sandbox.faults import Kind
 from tests.chaos import audit as module
+from tests.chaos import storm
 from tests.chaos.audit import (
+    LARGE,
     Act,
     Call,
     Change,
@@ -21,6 +28,8 @@ from tests.chaos.audit import (
     audit,
     history,
 )
+from tests.chaos.plan import FORGERIES, UPDATES, Plan
+from tests.chaos.report import document, text
 
 # Shipped in the storm; swallowed by its carrier until it lay among the overdue; and whose answer was lost.
 ONE, LATE, LOST_ANSWER = "one", "late", "lost-answer"
@@ -47,6 +56,9 @@ def life(order_id, *, at=AT):
 
 
 WELL = Facts(
+    planned=LARGE - 1,
+    struck=dict.fromkeys(map(str, Kind), 1),
+    updates=UPDATES,
     placements=(
         Placement("key-1", "globex", 500, None),
         Placement("key-1", "globex", 201, ONE),
@@ -70,7 +82,9 @@ WELL = Facts(
         Confirmation("acme", LOST_ANSWER, AT),
     ),
     forgeries=(Forgery("client", ONE, FORGED, 403, frozenset({403})),),
+    contradictions=frozenset(),
     accountable=frozenset({"globex"}),
+    redriven=frozenset({LATE}),
     mistakes=(),
     storm=Snapshot(
         settled=True,
@@ -87,6 +101,16 @@ WELL = Facts(
         table={ONE: shipped(), LATE: shipped(LATER), LOST_ANSWER: shipped(carrier="acme")},
         letters=(REFUSED, UNKNOWN),
     ),
+)
+
+
+# And one in which nothing may stay out.
+LARGE_ONE = replace(
+    WELL,
+    planned=LARGE,
+    calls=(*WELL.calls, *(Call("globex", ONE, ONE, mode, 202) for mode in MODES)),
+    forgeries=(*WELL.forgeries, *(Forgery(kind, ONE, FORGED, 403, frozenset({403})) for kind in FORGERIES)),
+    contradictions=frozenset({(ONE, LATER)}),
 )
 
 
@@ -108,6 +132,7 @@ def broken(facts):
 
 def test_where_all_is_well_nothing_is_noticed():
     assert audit(WELL) == []
+    assert audit(LARGE_ONE) == []
 
 
 def test_a_carrier_without_a_ledger_that_confirmed_has_seen_the_order():
@@ -116,6 +141,10 @@ def test_a_carrier_without_a_ledger_that_confirmed_has_seen_the_order():
     assert broken(facts) == set()
     others = tuple(one for one in facts.confirmations if one.sender != "acme")
     assert (SEES, LOST_ANSWER) in broken(replace(facts, confirmations=others))
+    # What the storm said in its name is no sign of it: not by a contradiction, not by a forgery.
+    assert (SEES, LOST_ANSWER) in broken(replace(facts, contradictions=frozenset({(LOST_ANSWER, AT)})))
+    forged = Forgery("malformed", LOST_ANSWER, AT, 202, frozenset({202}))
+    assert (SEES, LOST_ANSWER) in broken(replace(facts, forgeries=(forged,)))
     assert WELL.lost == []
 
 
@@ -231,6 +260,69 @@ CASES = {
         for name in ("placements", "changes", "calls", "acts", "confirmations", "forgeries")
     },
 }
+
+
+# What a large storm must have had, and what is observed of one that had not.
+_CALLS = LARGE_ONE.calls
+LEFT_OUT = {
+    "call came again": {"calls": [call for call in _CALLS if (call.carrier, call.key) != ("globex", ONE)]},
+    "order was dead-lettered": at("swept", letters=(REFUSED, UNKNOWN)),
+    "order was redriven": {"redriven": frozenset()},
+    "carrier contradicted itself": {"contradictions": frozenset()},
+    **{
+        f"confirmation was forged of kind {kind}": {
+            "forgeries": tuple(one for one in LARGE_ONE.forgeries if one.kind != kind)
+        }
+        for kind in FORGERIES
+    },
+    **{
+        f"carrier was called in mode {mode}": {"calls": tuple(call for call in _CALLS if call.mode != mode)}
+        for mode in MODES
+    },
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_a_large_storm_leaves_nothing_out(what):
+    def said(facts):
+        return [violation.said for violation in audit(facts) if violation.promise == OBSERVED]
+
+    assert f"no {what}" in said(replace(LARGE_ONE, **LEFT_OUT[what]))
+    assert f"no {what}" not in said(replace(LARGE_ONE, **LEFT_OUT[what], planned=LARGE - 1))
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("struck", [{}, {"never": 0}], ids=["unknown", "never"])
+def test_each_kind_of_fault_has_struck(kind, struck):
+    others = {name: times for name, times in WELL.struck.items() if name != kind}
+    never = {str(kind): times for times in struck.values()}
+    assert [violation.said for violation in audit(but(struck={**others, **never}))] == [
+        f"no fault of kind {kind} struck"
+    ]
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_each_update_was_made(update):
+    made = tuple(one for one in UPDATES if one != update)
+    assert [violation.said for violation in audit(but(updates=made))] == [f"no update was made of kind {update}"]
+
+
+@pytest.mark.parametrize("holds", Holds)
+def test_a_message_that_gives_no_reason_is_noticed(holds):
+    queue = Queue(name="some", url="http://localhost/some", holds=holds, redrive_with="some", carrier=None)
+    body = {"detail": {}, "requestPayload": {}, "responsePayload": {}, "requestContext": {}}
+    message = {"MessageId": "1", "Attributes": {"SentTimestamp": "1772352000000"}, "Body": json.dumps(body)}
+    # No stack is asked: the message names no position in a stream.
+    letter = storm._letter(None, queue.name, read(queue, message))
+    assert (REASON, None) in broken(but(**at("storm", letters=(letter,))))
+
+
+def test_the_report_names_the_carrier_of_which_it_is_not_known_whether_it_acted_once():
+    facts = but(confirmations=(*WELL.confirmations, Confirmation("acme", LOST_ANSWER, LATER)))
+    told = document(Plan(seed=1, count=20), storm.Storm(facts=facts, seconds=1.0, turned_away={}, outcomes={}), [])
+    assert told["acted_once"]["known_of"] == ["globex"]
+    assert told["acted_once"]["unknown_of"]["acme"] == {"orders confirmed": 1, "at several times": 1}
+    assert "unknown of acme: orders confirmed 1, at several times 1\n" in text(told)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -81,6 +81,8 @@ def test_the_index_of_pending_orders_is_spread_over_shards():
     table = graph.record(cloud.store).only("aws:dynamodb/table:Table").inputs
     (index,) = table["globalSecondaryIndexes"]
     assert [key["attributeName"] for key in index["keySchemas"]] == ["pending_shard", "pending_since"]
+    types = {attribute["name"]: attribute["type"] for attribute in table["attributes"]}
+    assert types["pending_shard"] == types["pending_since"] == "S"
 
 
 @pytest.mark.parametrize("protect", [True, False])

@@ -39,7 +39,7 @@ def table(ministack: MiniStack) -> str:
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
             {"AttributeName": "PK", "AttributeType": "S"},
-            {"AttributeName": "pending_shard", "AttributeType": "N"},
+            {"AttributeName": "pending_shard", "AttributeType": "S"},
             {"AttributeName": "pending_since", "AttributeType": "S"},
         ],
         KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],

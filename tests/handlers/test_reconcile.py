@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from types import SimpleNamespace
 
 import pytest
@@ -12,16 +14,25 @@ from botocore.exceptions import ClientError
 
 from handlers import orders
 from handlers.repository import PENDING_SHARDS
+from handlers.runtime import BOUNDED
 from tests.handlers.server import Answer, aws_error, forward
 
 BUS = "orders"
 CONFIRM_WITHIN = {"alpha": 24, "beta": 1}
 SHIPPED_AT = "2026-02-03T12:00:00Z"
 SWEEP = {"action": "sweep"}
+QUARTER = timedelta(minutes=15)
+# Each shard of each carrier.
+TURNS = len(CONFIRM_WITHIN) * PENDING_SHARDS
 
 
 def moment(hours_ago):
     return orders.timestamp(datetime.now(UTC) - timedelta(hours=hours_ago), "microseconds")
+
+
+def of_shard(shard):
+    """The id of an order that waits in this shard of its carrier."""
+    return uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS + shard)
 
 
 def event_of(order):
@@ -72,9 +83,9 @@ def overdue(overdue_queue):
 
 @pytest.fixture(scope="session")
 def reconcile_with(load, context, table, bus, overdue_queue):
-    """The function, under further environment variables, with this much time left at each look."""
+    """The function, under further environment variables, with this much time left at each look, and at this time."""
 
-    def made(left=(), **further):
+    def made(left=(), now=None, **further):
         environment = {
             "TABLE_NAME": table,
             "BUS_NAME": BUS,
@@ -82,7 +93,10 @@ def reconcile_with(load, context, table, bus, overdue_queue):
             "CONFIRM_WITHIN": json.dumps(CONFIRM_WITHIN),
             **further,
         }
-        handler = load("reconcile", **environment).handler
+        module = load("reconcile", **environment)
+        handler = module.handler
+        if now is not None:
+            module.datetime = type("Clock", (datetime,), {"now": staticmethod(now.astimezone)})
         times = iter(left)
         timed = SimpleNamespace(**vars(context), get_remaining_time_in_millis=lambda: next(times, 180_000))
         return lambda event: handler(event, timed)
@@ -235,35 +249,124 @@ def test_a_shipped_order_is_left_alone(reconcile, place, store, emitted):
     assert emitted() == []
 
 
-def test_a_sweep_takes_250_of_a_shard_and_the_oldest_first(reconcile, place, emitted):
-    def of_shard(shard):
-        return uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS + shard)
-
+def test_a_sweep_takes_250_of_a_carriers_shard_and_the_oldest_first(reconcile, place, emitted):
     crowd = [place(300 - number, order_id=of_shard(0)) for number in range(252)]
-    other = place(25, order_id=of_shard(3))
-    assert reconcile(SWEEP)["emitted"] == 251
+    others = [place(25, order_id=of_shard(3)), place(25, "beta", order_id=of_shard(0))]
+    assert reconcile(SWEEP)["emitted"] == 252
     taken = {event["detail"]["order"]["id"] for event in emitted()}
-    assert taken == {order.order_id for order in crowd[:250]} | {other.order_id}
+    assert taken == {order.order_id for order in (*crowd[:250], *others)}
     assert reconcile(SWEEP)["emitted"] == 2
 
 
-def test_what_may_not_be_taken_up_does_not_stand_in_the_way(reconcile, place, emitted):
-    shard = [uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS) for _ in range(261)]
-    for order_id in shard[:260]:
-        place(1000, "gamma", order_id=order_id)
-    late = place(25, order_id=shard[260])
+def test_a_sweep_reads_nothing_that_is_not_past_its_time(reconcile_with, serve, ministack, place, emitted):
+    for number in range(30):
+        place(1000, "gamma", order_id=of_shard(0))
+        place(20 - number / 10, "alpha", order_id=of_shard(0))
+    late = [place(25, "alpha", order_id=of_shard(0)), place(2, "beta", order_id=of_shard(0))]
+    read = []
+
+    def answer(received):
+        found = forward(ministack.endpoint_url, received)
+        if received.headers["x-amz-target"].endswith(".Query"):
+            read.extend(item["PK"]["S"] for item in json.loads(found.body)["Items"])
+        return found
+
+    assert reconcile_with(AWS_ENDPOINT_URL_DYNAMODB=serve(answer).url)(SWEEP)["emitted"] == 2
+    assert set(read) == {order.order_id for order in late}
+    assert sorted(emitted(), key=str) == sorted(map(event_of, late), key=str)
+
+
+# The sweep and the time it has
+
+
+def first_turn():
+    """A time to come at which a sweep begins with the first shard of carrier alpha."""
+    cycle = QUARTER.total_seconds() * TURNS
+    return datetime.fromtimestamp((datetime.now(UTC).timestamp() // cycle + 1) * cycle, UTC)
+
+
+def cut_short(log):
+    return [line["shards_left"] for line in log.lines if line["message"] == "Sweep cut short"]
+
+
+def test_no_order_is_begun_without_the_time_to_end_it(reconcile_with, place, emitted, counted, log):
+    late = [place(30 - number, order_id=of_shard(0)) for number in range(3)]
+    counted()
+    reconcile = reconcile_with(left=chain([50_001] * 2, repeat(50_000)), now=first_turn())
+    assert reconcile(SWEEP) == {"overdue": 2, "emitted": 2, "unconfirmed": 0}
+    assert {event["detail"]["order"]["id"] for event in emitted()} == {order.order_id for order in late[:2]}
+    assert cut_short(log) == [TURNS]
+    assert counted().count("SweepCutShort") == 1
+
+
+def test_a_sweep_says_how_many_shards_it_has_not_seen_the_end_of(reconcile_with, place, log):
+    place(30, order_id=of_shard(0))
+    # The order, the end of its shard, the end of the next one.
+    reconcile_with(left=chain([180_000] * 3, repeat(0)), now=first_turn())(SWEEP)
+    assert cut_short(log) == [TURNS - 2]
+
+
+def test_a_sweep_that_has_looked_at_all_says_nothing(reconcile, place, counted, log):
+    place(30)
     reconcile(SWEEP)
-    assert emitted() == [event_of(late)]
+    assert cut_short(log) == []
+    assert counted() == ["OrderOverdue", "OrderReemitted"]
 
 
-def test_nothing_is_begun_without_the_time_to_end_it(reconcile_with, place, emitted):
-    shards = range(PENDING_SHARDS)
-    for shard in shards:
-        place(30, order_id=uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS + shard))
-    # One look before each batch, and one that finds the end of a shard.
-    reconcile = reconcile_with(left=[180_000, 180_000, 60_001, 60_001, 60_000, 60_000])
-    assert reconcile(SWEEP)["emitted"] == 2
-    assert len(emitted()) == 2
+def test_no_shard_is_always_the_last(reconcile_with, place, emitted):
+    late = [place(100, carrier, order_id=of_shard(n)) for carrier in CONFIRM_WITHIN for n in range(PENDING_SHARDS)]
+    start = first_turn()
+    for number in range(TURNS):
+        hurried = reconcile_with(left=chain([180_000], repeat(0)), now=start + number * QUARTER)
+        assert hurried(SWEEP)["emitted"] == 1
+    assert {event["detail"]["order"]["id"] for event in emitted()} == {order.order_id for order in late}
+
+
+# What the slowest call takes that succeeds, with the longest pauses of botocore's standard mode.
+_ATTEMPTS = BOUNDED.retries["total_max_attempts"]
+SLOWEST = 1000 * (
+    _ATTEMPTS * (BOUNDED.connect_timeout + BOUNDED.read_timeout) + sum(2**n for n in range(_ATTEMPTS - 1))
+)
+
+
+@pytest.mark.parametrize("reemissions", [None, 3], ids=["emitted again", "given up"])
+@pytest.mark.parametrize("action", ["sweep", "reemit"])
+def test_the_function_ends_in_time_however_slow_aws_is(
+    reconcile_with, serve, ministack, place, overdue, action, reemissions
+):
+    named = [place(30, reemissions=reemissions).order_id for _ in range(45)]
+    aws = serve(lambda received: forward(ministack.endpoint_url, received))
+
+    def left():
+        return 180_000 - SLOWEST * len(aws.received)
+
+    reconcile = reconcile_with(left=iter(left, None), AWS_ENDPOINT_URL=aws.url)
+    told = reconcile(SWEEP if action == "sweep" else {"action": "reemit", "order_ids": named})
+    assert left() >= 0
+    done = told["overdue"] if action == "sweep" else len(told["emitted"])
+    assert 0 < done < len(named), "there was too little time for all"
+
+
+def test_the_slowest_order_of_a_sweep_ends_in_time(reconcile_with, serve, ministack, place, overdue):
+    """It has a page of its own and is given up, after others were claimed whose event is still to be put."""
+    for number in range(18):
+        place(50 - number, reemissions=None if number < 8 else 3, order_id=of_shard(0))
+
+    def one_a_page(received):
+        if received.headers.get("x-amz-target", "").endswith(".Query"):
+            body = json.dumps({**json.loads(received.body), "Limit": 1}).encode()
+            headers = {**received.headers, "content-length": str(len(body))}
+            received = received._replace(body=body, headers=headers)
+        return forward(ministack.endpoint_url, received)
+
+    aws = serve(one_a_page)
+
+    def left():
+        return 180_000 - SLOWEST * len(aws.received)
+
+    reconcile = reconcile_with(left=iter(left, None), now=first_turn(), AWS_ENDPOINT_URL=aws.url)
+    assert 0 < reconcile(SWEEP)["overdue"] < 18
+    assert left() >= 0
 
 
 # The sweep under failures
@@ -295,7 +398,7 @@ def test_an_event_that_is_not_taken_counts_and_comes_again_at_its_time(
 def test_a_bus_that_refuses_everything_costs_ten_orders_one_time_each(
     reconcile_with, failing, place, item, counted, log
 ):
-    shard = [uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS) for _ in range(12)]
+    shard = [of_shard(0) for _ in range(12)]
     late = [place(30, order_id=order_id) for order_id in shard]
     refused = reconcile_with(AWS_ENDPOINT_URL_EVENTBRIDGE=failing(aws_error("AccessDeniedException")))
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -306,7 +409,7 @@ def test_a_bus_that_refuses_everything_costs_ten_orders_one_time_each(
 
 
 def test_what_was_claimed_before_the_table_failed_is_emitted(reconcile_with, serve, ministack, place, emitted):
-    shard = [uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS) for _ in range(2)]
+    shard = [of_shard(0) for _ in range(2)]
     first, _ = (place(30 - number, order_id=order_id) for number, order_id in enumerate(shard))
 
     def answer(received):
@@ -321,15 +424,33 @@ def test_what_was_claimed_before_the_table_failed_is_emitted(reconcile_with, ser
     assert emitted() == [event_of(first)]
 
 
-def test_an_order_that_could_not_be_kept_stays_in_the_index(
-    reconcile_with, reconcile, failing, place, overdue, counted
+@pytest.fixture(params=["refuses", "is gone"])
+def no_queue(request, failing):
+    """The URL of an SQS that does not take a message."""
+    if request.param == "refuses":
+        return failing(aws_error("AccessDenied", 403))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_an_order_that_cannot_be_given_up_stops_no_other_and_is_raised(
+    reconcile_with, reconcile, no_queue, pauses, place, emitted, overdue, item, counted, log
 ):
-    order = place(30, reemissions=3)
-    with pytest.raises(ClientError, match="AccessDenied"):
-        reconcile_with(AWS_ENDPOINT_URL_SQS=failing(aws_error("AccessDenied", 403)))(SWEEP)
-    assert counted() == []
-    assert reconcile(SWEEP)["unconfirmed"] == 1
-    assert [record["requestPayload"] for record in overdue.take()] == [event_of(order)]
+    stuck = [place(30, reemissions=3, order_id=of_shard(0)), place(30, reemissions=3, order_id=of_shard(1))]
+    late = [place(25, order_id=of_shard(shard)) for shard in (0, 1, 3)]
+    before = [item(order.order_id) for order in stuck]
+    counted()
+    with pytest.raises(RuntimeError, match="orders that can't be given up: 2; the first: ") as raised:
+        reconcile_with(AWS_ENDPOINT_URL_SQS=no_queue)(SWEEP)
+    assert raised.type.__name__ == "NotGivenUpError"
+    assert sorted(emitted(), key=str) == sorted(map(event_of, late), key=str)
+    assert sorted(counted()) == ["OrderOverdue"] * 5 + ["OrderReemitted"] * 3
+    assert {line["order_id"] for line in log.lines if line["message"] == "Order not given up"} == {
+        order.order_id for order in stuck
+    }
+    assert [item(order.order_id) for order in stuck] == before
+    assert reconcile(SWEEP) == {"overdue": 2, "emitted": 0, "unconfirmed": 2}
+    assert sorted((r["requestPayload"] for r in overdue.take()), key=str) == sorted(map(event_of, stuck), key=str)
 
 
 # What an operator asks for
@@ -339,10 +460,10 @@ def answer(**changes):
     return {"emitted": [], "shipped": [], "unknown": [], "failed": {}, **changes}
 
 
-def test_named_orders_are_emitted_and_everything_else_is_told(reconcile, place, store, emitted, counted):
-    pending, shipped, disabled = place(), place(), place(carrier="gamma")
+def test_named_orders_are_emitted_and_everything_else_is_told(reconcile, place, store, emitted, counted, item):
+    pending, shipped, disabled = place(), place(), place(carrier="gamma", reemissions=2)
     store.ship(shipped.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
-    nobody = str(uuid.uuid4())
+    nobody, untouched = str(uuid.uuid4()), item(disabled.order_id)
     named = [pending.order_id, shipped.order_id, nobody, "no id", disabled.order_id, pending.order_id]
     assert reconcile({"action": "reemit", "order_ids": named}) == answer(
         emitted=[pending.order_id],
@@ -352,6 +473,8 @@ def test_named_orders_are_emitted_and_everything_else_is_told(reconcile, place, 
     )
     assert emitted() == [event_of(pending)]
     assert counted() == ["OrderReemitted"]
+    assert item(pending.order_id)["pending_since"]["S"] > pending.created_at
+    assert item(disabled.order_id) == untouched
 
 
 def test_an_order_that_was_given_up_and_is_named_has_its_three_times_again(
@@ -380,14 +503,15 @@ def test_a_hundred_orders_go_in_requests_of_ten(reconcile_with, serve, place):
 
 
 def test_of_a_partly_refused_request_each_order_has_its_own_fate(reconcile_with, serve, place, item):
-    first, second = place(30), place(30)
+    first, second = place(30, reemissions=3), place(30, reemissions=3)
     bus = serve(lambda _: entries("InternalFailure", None))
     named = [first.order_id, second.order_id]
     assert reconcile_with(AWS_ENDPOINT_URL_EVENTBRIDGE=bus.url)({"action": "reemit", "order_ids": named}) == answer(
         emitted=[second.order_id], failed={first.order_id: "InternalFailure: Sorry"}
     )
-    assert "reemissions" not in item(first.order_id)
-    assert item(first.order_id)["pending_since"]["S"] > moment(1), "it waits all the same"
+    assert item(first.order_id)["pending_since"]["S"] == first.created_at, "it is listed again"
+    assert item(second.order_id)["pending_since"]["S"] > moment(1)
+    assert not any("reemissions" in item(order.order_id) for order in (first, second))
 
 
 def test_a_bus_that_refuses_is_told_of_each_order(reconcile_with, failing, place, log):
@@ -400,11 +524,13 @@ def test_a_bus_that_refuses_is_told_of_each_order(reconcile_with, failing, place
     assert [line["message"] for line in log.lines] == ["Orders not emitted"]
 
 
-def test_what_there_was_no_time_for_is_told(reconcile_with, place, emitted):
-    named = [place().order_id for _ in range(12)]
-    told = reconcile_with(left=[180_000, 60_000])({"action": "reemit", "order_ids": named})
-    assert told == answer(emitted=named[:10], failed=dict.fromkeys(named[10:], "There was no time left: ask again"))
-    assert len(emitted()) == 10
+def test_what_there_was_no_time_for_is_told(reconcile_with, place, emitted, item):
+    named = [place(1).order_id for _ in range(12)]
+    # Of a batch, each order needs time for a call more than the one before it: a fifth has none, the next batch has.
+    told = reconcile_with(left=[180_000] * 3 + [60_001] + [60_000] * 8)({"action": "reemit", "order_ids": named})
+    late = "There was no time left: ask again"
+    assert told == answer(emitted=[*named[:4], *named[10:]], failed=dict.fromkeys(named[4:10], late))
+    assert len(emitted()) == 6
 
 
 def test_pending_orders_of_a_time_are_emitted_oldest_first_up_to_the_limit(reconcile, place, store, emitted):
@@ -426,6 +552,61 @@ def test_pending_orders_of_a_time_are_emitted_oldest_first_up_to_the_limit(recon
     assert reconcile(asked) == answer()
     assert len(reconcile({**asked, "carrier": None})["emitted"]) == 1
     assert len(emitted()) == 4
+
+
+def of_five_hours_ago(**changes):
+    bounds = {"created_after": moment(6), "created_before": moment(4)}
+    return {"action": "reemit_pending", **bounds, "limit": 1, **changes}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (lambda: aws_error("AccessDeniedException"), "AccessDeniedException"),
+        (lambda: entries("InternalFailure"), "InternalFailure: Sorry"),
+    ],
+    ids=["the request", "the entry"],
+)
+def test_what_the_bus_refused_is_found_again_by_whoever_repeats_the_request(
+    reconcile_with, reconcile, failing, place, emitted, item, refusal, reason
+):
+    order, asked = place(5), of_five_hours_ago()
+    before = item(order.order_id)
+    refusing = reconcile_with(AWS_ENDPOINT_URL_EVENTBRIDGE=failing(refusal()))
+    for _ in range(2):
+        told = refusing(asked)
+        assert told == answer(failed={order.order_id: told["failed"][order.order_id]})
+        assert reason in told["failed"][order.order_id]
+        assert item(order.order_id) == before
+    assert reconcile(asked) == answer(emitted=[order.order_id])
+    assert reconcile(asked) == answer()
+    assert emitted() == [event_of(order)]
+
+
+def test_what_is_emitted_and_not_noted_is_found_again(reconcile_with, reconcile, serve, ministack, place, emitted):
+    order, asked = place(5), of_five_hours_ago()
+
+    def answer_until_emitted(received):
+        if "SET pending_shard" in json.loads(received.body).get("UpdateExpression", ""):
+            return aws_error("AccessDeniedException")
+        return forward(ministack.endpoint_url, received)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        reconcile_with(AWS_ENDPOINT_URL_DYNAMODB=serve(answer_until_emitted).url)(asked)
+    assert reconcile(asked) == answer(emitted=[order.order_id])
+    assert emitted() == [event_of(order)] * 2
+
+
+def test_orders_of_a_disabled_carrier_do_not_stand_before_the_others(reconcile, place, emitted, item):
+    disabled = [place(5.5, "gamma") for _ in range(3)]
+    before = [item(order.order_id) for order in disabled]
+    order = place(5)
+    assert reconcile(of_five_hours_ago()) == answer(emitted=[order.order_id])
+    assert reconcile(of_five_hours_ago(carrier="gamma", limit=3)) == answer(
+        failed={order.order_id: "The carrier gamma is disabled" for order in disabled}
+    )
+    assert [item(order.order_id) for order in disabled] == before
+    assert emitted() == [event_of(order)]
 
 
 @pytest.mark.parametrize(

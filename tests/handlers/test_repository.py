@@ -89,7 +89,7 @@ def test_a_pending_order_as_the_pipe_and_the_index_need_it(store, item, index):
         "client": {"S": "client"},
         "request_hash": {"S": order.request_hash},
         "created_at": {"S": order.created_at},
-        "pending_shard": {"N": str(PENDING_SHARDS - 1)},
+        "pending_shard": {"S": f"alpha#{PENDING_SHARDS - 1}"},
         "pending_since": {"S": order.created_at},
         "reference": {"S": "R"},
         "items": {"L": [{"M": {"sku": {"S": "A"}, "quantity": {"N": "2"}}}]},
@@ -200,9 +200,11 @@ def now():
 def listed(store):
     """What the index lists of one order, up to now."""
 
-    def find(order_id, **bounds):
+    def find(order_id, carrier="alpha", **bounds):
         waiting = [
-            found for shard in range(PENDING_SHARDS) for found in store.waiting(shard, **{"until": now(), **bounds})
+            found
+            for shard in range(PENDING_SHARDS)
+            for found in store.waiting(carrier, shard, **{"until": now(), **bounds})
         ]
         return [found for found in waiting if found.order_id == order_id]
 
@@ -219,7 +221,13 @@ def placed(store):
 
 def test_a_pending_order_waits_since_it_was_placed(placed, listed):
     order = placed()
-    assert listed(order.order_id) == [Waiting(order_id=order.order_id, carrier="alpha", since=order.created_at)]
+    assert listed(order.order_id) == [Waiting(order_id=order.order_id, since=order.created_at)]
+
+
+def test_an_order_is_listed_among_those_of_its_carrier(placed, listed):
+    order = placed(body={"carrier": "beta"})
+    assert listed(order.order_id, "beta")
+    assert not listed(order.order_id, "alpha")
 
 
 def test_both_bounds_of_the_wait_are_included(placed, listed):
@@ -245,8 +253,8 @@ def test_the_oldest_of_a_shard_come_first_and_no_page_is_missed(aws, table, serv
     for _ in range(3):
         store.create(new_order(random_id=uuid.UUID(int=uuid.uuid4().int // PENDING_SHARDS * PENDING_SHARDS)))
     until = now()
-    found = [waiting.since for waiting in paged.waiting(0, until=until)]
-    assert found == [waiting.since for waiting in store.waiting(0, until=until)] == sorted(found)
+    found = [waiting.since for waiting in paged.waiting("alpha", 0, until=until)]
+    assert found == [waiting.since for waiting in store.waiting("alpha", 0, until=until)] == sorted(found)
     assert len(found) >= 3
 
 
@@ -289,10 +297,11 @@ def test_what_has_shipped_meanwhile_is_not_claimed(placed, store, item, listed):
 
 
 def test_a_claim_never_makes_an_order(store, item):
-    nobody = Waiting(order_id=str(uuid.uuid4()), carrier="alpha", since=now())
+    nobody = Waiting(order_id=str(uuid.uuid4()), since=now())
     assert store.claim(nobody, most=3, now=now()) == Settled()
     store.set_aside(nobody)
-    assert store.reopen(nobody.order_id, now=now()) is None
+    assert store.reopen(nobody.order_id, carriers=["alpha"]) is None
+    store.wait_anew(new_order(random_id=uuid.UUID(nobody.order_id)), now=now())
     assert item(nobody.order_id) is None
 
 
@@ -310,29 +319,50 @@ def test_an_order_set_aside_is_pending_and_listed_no_more(placed, store, item, l
 def test_an_order_that_waits_anew_is_not_set_aside_for_its_last_turn(placed, store, listed):
     order = placed()
     (waiting,) = listed(order.order_id)
-    store.reopen(order.order_id, now=now())
+    store.wait_anew(order, now=now())
     store.set_aside(waiting)
     assert listed(order.order_id)
 
 
 @pytest.mark.parametrize("aside", [True, False])
-def test_a_reopened_order_waits_as_if_it_had_just_been_placed(placed, store, item, listed, aside):
+def test_a_reopened_order_waits_as_before_and_has_never_been_emitted_again(placed, store, item, listed, aside):
     order = placed()
-    before = item(order.order_id)
     store.claim(*listed(order.order_id), most=1, now=now())
     if aside:
         store.set_aside(*listed(order.order_id))
+    before = item(order.order_id)
+    assert before["reemissions"] == {"N": "1"}
+    for _ in range(2):
+        assert store.reopen(order.order_id, carriers=["beta", "alpha"]) == order
+        assert item(order.order_id) == {name: value for name, value in before.items() if name != "reemissions"}
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_an_order_that_waits_anew_waits_as_if_it_had_just_been_placed(placed, store, item, listed, aside):
+    order = placed()
+    before = item(order.order_id)
+    if aside:
+        store.set_aside(*listed(order.order_id))
     at = now()
-    assert store.reopen(order.order_id, now=at) == order
+    store.wait_anew(order, now=at)
     assert item(order.order_id) == {**before, "pending_since": {"S": at}}
     assert listed(order.order_id)
 
 
-def test_an_order_that_has_shipped_is_not_reopened(placed, store, item):
+def test_an_order_that_has_shipped_is_neither_reopened_nor_waits_anew(placed, store, item):
     order = placed()
     store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
     before = item(order.order_id)
-    assert store.reopen(order.order_id, now=now()).reason == f"Shipped at {SHIPPED_AT}"
+    assert store.reopen(order.order_id, carriers=["alpha"]).reason == f"Shipped at {SHIPPED_AT}"
+    store.wait_anew(order, now=now())
+    assert item(order.order_id) == before
+
+
+def test_an_order_of_another_carrier_is_not_reopened(placed, store, item, listed):
+    order = placed()
+    store.claim(*listed(order.order_id), most=1, now=now())
+    before = item(order.order_id)
+    assert store.reopen(order.order_id, carriers=["beta", "gamma"]) == order
     assert item(order.order_id) == before
 
 
@@ -345,12 +375,13 @@ def test_four_actions_are_enough(ministack, elsewhere, serve):
     for _ in range(2):
         store.create(order)
         store.read(order.order_id)
-        waiting = [found for shard in range(PENDING_SHARDS) for found in store.waiting(shard, until=now())]
+        waiting = [found for shard in range(PENDING_SHARDS) for found in store.waiting("alpha", shard, until=now())]
         for found in waiting:
             if found.order_id == order.order_id:
                 store.claim(found, most=3, now=now())
                 store.set_aside(found)
-        store.reopen(order.order_id, now=now())
+        store.reopen(order.order_id, carriers=["alpha"])
+        store.wait_anew(order, now=now())
         store.ship(order.order_id, carrier="alpha", shipped_at=SHIPPED_AT)
     used = {received.headers["x-amz-target"].partition(".")[2] for received in dynamodb.received}
     assert used == {"PutItem", "GetItem", "UpdateItem", "Query"}
@@ -384,7 +415,7 @@ def test_a_shipment_whose_answer_was_lost_is_a_success(forgetful, store, pauses)
 
 def test_a_claim_whose_answer_was_lost_is_a_claim(forgetful, store, item, pauses):
     order = store.create(new_order())
-    waiting = Waiting(order_id=order.order_id, carrier=order.carrier, since=order.created_at)
+    waiting = Waiting(order_id=order.order_id, since=order.created_at)
     assert forgetful.claim(waiting, most=1, now=now()) == Claimed(order)
     assert item(order.order_id)["reemissions"] == {"N": "1"}
     assert len(pauses) == 1, "it was tried again"

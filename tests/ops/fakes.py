@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from botocore.exceptions import ClientError
 
+from handlers.orders import timestamp
+from handlers.repository import PENDING_SHARDS, pending_key
 from ops.stack import Stack, read_exports
 from tests.ops.deployment import OTHER, message, outputs
+
+PLACED_AT = "2026-03-01T08:00:00.000000Z"
 
 
 def refusal(code, operation="Operation"):
@@ -51,7 +57,12 @@ class Queues:
         return {}
 
     def get_queue_attributes(self, *, QueueUrl, AttributeNames):
-        return {"Attributes": dict.fromkeys(AttributeNames, "0")}
+        receipts = {message["ReceiptHandle"] for message in self.messages.get(_name(QueueUrl), [])}
+        counts = {
+            "ApproximateNumberOfMessages": len(receipts - self.hidden),
+            "ApproximateNumberOfMessagesNotVisible": len(receipts & self.hidden),
+        }
+        return {"Attributes": {name: str(counts[name]) for name in AttributeNames}}
 
 
 def _name(url):
@@ -59,19 +70,39 @@ def _name(url):
 
 
 class Table:
-    """DynamoDB, with the orders that were placed."""
+    """DynamoDB, with the orders that were placed, and their index."""
 
     def __init__(self):
         self.items = {}
+        self.lagging = {}
+        """Since when orders wait as the index still has them, though the table knows better."""
 
-    def place(self, order_id, *, carrier="acme", shipped_at=None):
+    def place(self, order_id, *, carrier="acme", shipped_at=None, at=PLACED_AT):
         self.items[order_id] = {
             "PK": {"S": order_id},
             "state": {"S": "shipped" if shipped_at else "pending"},
             "carrier": {"S": carrier},
-            "created_at": {"S": "2026-03-01T08:00:00.000000Z"},
-            **({"shipped_at": {"S": shipped_at}} if shipped_at else {}),
+            "created_at": {"S": at},
+            **({"shipped_at": {"S": shipped_at}} if shipped_at else {"pending_since": {"S": at}}),
         }
+
+    def index(self, since, until):
+        """The orders that wait between two moments, as (since, carrier, id), oldest first."""
+        waiting = {id_: item["pending_since"]["S"] for id_, item in self.items.items() if "pending_since" in item}
+        found = ((at, self.items[id_]["carrier"]["S"], id_) for id_, at in (waiting | self.lagging).items())
+        return sorted(one for one in found if since <= one[0] <= until)
+
+    def get_paginator(self, operation):
+        assert operation == "query"
+        return self
+
+    def paginate(self, *, IndexName, KeyConditionExpression, ExpressionAttributeValues, **_):
+        assert IndexName == "pending"
+        assert KeyConditionExpression == "pending_shard = :shard AND pending_since BETWEEN :since AND :until"
+        shard, since, until = (ExpressionAttributeValues[name]["S"] for name in (":shard", ":since", ":until"))
+        for _, carrier, id_ in self.index(since, until):
+            if pending_key(carrier, UUID(id_).int % PENDING_SHARDS) == shard:
+                yield {"Items": [{"PK": {"S": id_}}]}
 
     def get_item(self, *, Key, **_):
         item = self.items.get(Key["PK"]["S"])
@@ -79,7 +110,10 @@ class Table:
 
 
 class Functions:
-    """Lambda: `reconcile` answers for what is in the table, a confirmation is applied to it."""
+    """Lambda: `reconcile` answers for what is in the table, a confirmation is applied to it.
+
+    What is emitted waits from now on; what fails waits as before, and is listed again.
+    """
 
     def __init__(self, table):
         self.table = table
@@ -88,8 +122,10 @@ class Functions:
         """What every function raises."""
         self.failing = {}
         """Why which orders can't be emitted."""
-        self.placed = []
-        """The answers to `reemit_pending`, one after the other."""
+        self.hiccups = {}
+        """The same, for one time."""
+        self.behind = timedelta(0)
+        """By how much its clock is."""
         self.rejects = False
 
     def invoke(self, *, FunctionName, Payload):
@@ -103,21 +139,37 @@ class Functions:
         if event.get("action") == "reemit":
             return self.reemitted(event["order_ids"])
         if event.get("action") == "reemit_pending":
-            return self.placed.pop(0)
+            return self.reemitted(self.listed(event))
         if not self.rejects:
             detail = event["detail"]
             self.table.place(detail["order_id"], shipped_at=detail["shipped_at"])
         return None
 
+    def listed(self, request):
+        """The oldest pending orders of enabled carriers, as many as are asked for."""
+        bounds = (_in_microseconds(request[name]) for name in ("created_after", "created_before"))
+        enabled = {name for name, carrier in outputs()["carriers"].items() if carrier["enabled"]}
+        found = [id_ for _, carrier, id_ in self.table.index(*bounds) if carrier in enabled]
+        return found[: request["limit"]]
+
     def reemitted(self, order_ids):
-        assert 1 <= len(order_ids) <= 100
+        assert len(order_ids) <= 100
         states = {order_id: self.table.items.get(order_id, {}).get("state", {}).get("S") for order_id in order_ids}
+        failed = {id_: reason for id_, reason in (self.failing | self.hiccups).items() if states.get(id_) == "pending"}
+        self.hiccups = {id_: reason for id_, reason in self.hiccups.items() if id_ not in failed}
+        emitted = [id_ for id_, state in states.items() if state == "pending" and id_ not in failed]
+        for id_ in emitted:
+            self.table.items[id_]["pending_since"] = {"S": timestamp(datetime.now(UTC) - self.behind, "microseconds")}
         return {
-            "emitted": [id_ for id_, state in states.items() if state == "pending" and id_ not in self.failing],
+            "emitted": emitted,
             "shipped": [id_ for id_, state in states.items() if state == "shipped"],
             "unknown": [id_ for id_, state in states.items() if state is None],
-            "failed": {id_: self.failing[id_] for id_ in order_ids if id_ in self.failing},
+            "failed": failed,
         }
+
+
+def _in_microseconds(moment):
+    return timestamp(datetime.fromisoformat(moment), "microseconds")
 
 
 class Streams:

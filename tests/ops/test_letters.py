@@ -82,6 +82,14 @@ def test_a_pipes_dead_letter_is_a_position():
     assert (found.why, found.order_id) == ("RetryAttemptsExhausted", None)
 
 
+@pytest.mark.parametrize(
+    ("queue", "body"),
+    [("acme-dead-letters", created()), ("acme-undelivered", confirmed()), ("acme-failures", {}), ("pipe", {})],
+)
+def test_a_message_that_gives_no_reason_has_none(queue, body):
+    assert letter(queue, body).why == ""
+
+
 NO_ORDER = "the event names no order"
 NO_EVENT = "it holds no event of ours"
 UNREADABLE = {

@@ -112,6 +112,18 @@ def unsent(cloud, ops):
     return order_id
 
 
+def unsent_a_day_ago(cloud, ops):
+    """The same, of whose dead letter the shard is gone."""
+    order_id = unsent(cloud, ops)
+    [letter] = ops("dlq", "show", "pipe").document
+    body = letter["body"]
+    body["DDBStreamBatchInfo"]["shardId"] = "shardId-00000000000000000000-00000000"
+    url = cloud.outputs["deadLetters"]["pipe"]["url"]
+    cloud.aws("sqs").purge_queue(QueueUrl=url)
+    cloud.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
+    return order_id
+
+
 FAULTS = {
     "acme-dead-letters": (untold, "NO_PERMISSIONS"),
     "acme-undelivered": (undelivered, "NO_PERMISSIONS"),
@@ -156,17 +168,37 @@ def test_what_a_fault_left_behind_is_seen_redriven_and_shipped(cloud, ops, queue
 
 
 def test_the_orders_of_a_pipe_are_found_in_the_table_once_the_stream_is_past(cloud, ops):
-    order_id = unsent(cloud, ops)
-    [letter] = ops("dlq", "show", "pipe").document
-    body = letter["body"]
-    # As it is a day later: its shard is gone.
-    body["DDBStreamBatchInfo"]["shardId"] = "shardId-00000000000000000000-00000000"
-    url = cloud.outputs["deadLetters"]["pipe"]["url"]
-    cloud.aws("sqs").purge_queue(QueueUrl=url)
-    cloud.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
+    order_id = unsent_a_day_ago(cloud, ops)
     said = ops("dlq", "redrive", "pipe")
     assert (said.code, counts(said)) == (0, {"redriven": 1}), said
     assert order_id in said.document["messages"][0]["orders"]
+    cloud.shipped(order_id)
+
+
+def test_past_the_stream_a_message_stays_until_the_bus_has_taken_its_order(cloud, ops):
+    order_id = unsent_a_day_ago(cloud, ops)
+    with cloud.without("reconcile", "emits-orders-again", "events:PutEvents"):
+        for _ in range(2):
+            said = ops("dlq", "redrive", "pipe")
+            assert (said.code, counts(said)) == (1, {"kept": 1}), said
+            assert f"{order_id}: " in said.document["messages"][0]["reason"]
+    said = ops("dlq", "redrive", "pipe")
+    assert (said.code, counts(said)) == (0, {"redriven": 1}), said
+    cloud.shipped(order_id)
+
+
+def test_what_another_reader_holds_is_no_empty_queue(cloud, ops):
+    order_id = untold(cloud, ops)
+    sqs, url = cloud.aws("sqs"), cloud.outputs["deadLetters"]["acme-dead-letters"]["url"]
+    # As a redrive that was killed leaves it.
+    [message] = sqs.receive_message(QueueUrl=url, VisibilityTimeout=1800)["Messages"]
+    status = ops("status")
+    held = "queue acme-dead-letters: 1 message is with another reader: again in up to 30 minutes"
+    assert (status.code, held in status.document["to_do"]) == (1, True)
+    said = ops("dlq", "redrive", "--all")
+    assert (said.code, counts(said), said.document["in_flight"]) == (1, {}, {"acme-dead-letters": 1})
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    assert counts(ops("dlq", "redrive", "--all")) == {"redriven": 1}
     cloud.shipped(order_id)
 
 

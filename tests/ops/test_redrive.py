@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from handlers.orders import timestamp
 from ops.redrive import Outcome, Redriver
 from tests.ops.deployment import ORDER, OTHER, SHIPPED_AT, confirmed, created, failure, position
-from tests.ops.fakes import Aws, record, refusal
+from tests.ops.fakes import PLACED_AT, Aws, record, refusal
 
 LATER = "2026-03-02T08:00:00Z"
 REEMIT = ("reconcile", {"action": "reemit", "order_ids": [ORDER]})
@@ -273,7 +273,6 @@ def test_a_position_whose_end_is_not_found_is_past(aws, closed):
     aws.dynamodb.place(ORDER)
     aws.dynamodbstreams.pages = [[record("100", ORDER)]]
     aws.dynamodbstreams.closed = closed
-    aws.functions.placed = [{**NOTHING, "emitted": [ORDER]}]
     aws.sqs.put("pipe", position(last="200"))
     assert outcomes(aws, "pipe") == [Outcome.REDRIVEN]
     [(_, request)] = aws.functions.invoked
@@ -295,11 +294,16 @@ NOTHING = {"emitted": [], "shipped": [], "unknown": [], "failed": {}}
 @pytest.mark.parametrize("past", PAST)
 def test_past_the_stream_the_table_says_which_orders_were_placed_then(aws, past):
     aws.dynamodbstreams.past = past
-    full = [str(UUID(int=number)) for number in range(100)]
-    aws.functions.placed = [{**NOTHING, "emitted": full}, {**NOTHING, "emitted": [ORDER], "shipped": [OTHER]}]
+    orders = [str(UUID(int=number)) for number in range(101)]
+    for number, order_id in enumerate(orders):
+        aws.dynamodb.place(order_id, at=f"2026-03-01T08:00:00.000{number:03}Z")
+    aws.dynamodb.place(OTHER, shipped_at=SHIPPED_AT)
+    # Before and after the time of the position, and its minute before and behind.
+    aws.dynamodb.place(str(UUID(int=500)), at="2026-03-01T07:58:59.999999Z")
+    aws.dynamodb.place(str(UUID(int=501)), at="2026-03-01T08:01:05.000001Z")
     aws.sqs.put("pipe", position())
     [result] = Redriver(aws.stack).run(aws.stack.exports.queue("pipe"))
-    assert (result.outcome, result.orders) == (Outcome.REDRIVEN, (*full, ORDER))
+    assert (result.outcome, result.orders) == (Outcome.REDRIVEN, tuple(orders))
     request = {
         "action": "reemit_pending",
         "created_after": "2026-03-01T07:59:00.000Z",
@@ -315,7 +319,6 @@ def test_past_the_stream_nothing_is_asked_for_that_is_emitted_only_now(aws):
     now = timestamp(datetime.now(UTC))
     letter = position()
     letter["DDBStreamBatchInfo"]["approximateArrivalOfLastRecord"] = now
-    aws.functions.placed = [NOTHING]
     aws.sqs.put("pipe", letter)
     [(_, outcome, _)] = redriven(aws, "pipe")
     assert outcome is Outcome.DISCARDED
@@ -325,11 +328,102 @@ def test_past_the_stream_nothing_is_asked_for_that_is_emitted_only_now(aws):
 
 def test_past_the_stream_what_fails_keeps_the_message_and_ends_the_asking(aws):
     aws.dynamodbstreams.past = PAST[0]
-    full = {str(UUID(int=number)): "disabled" for number in range(100)}
-    aws.functions.placed = [{**NOTHING, "failed": full}]
+    orders = [str(UUID(int=number)) for number in range(101)]
+    for order_id in orders:
+        aws.dynamodb.place(order_id)
+    aws.functions.failing = dict.fromkeys(orders, "throttled")
     aws.sqs.put("pipe", position())
-    assert outcomes(aws, "pipe") == [Outcome.KEPT]
+    [(_, outcome, said)] = redriven(aws, "pipe")
+    assert (outcome, f"{orders[0]}: throttled" in said) == (Outcome.KEPT, True)
+    assert (aws.sqs.ids("pipe"), len(aws.functions.invoked)) == (["m"], 1)
+
+
+def test_past_the_stream_a_message_stays_as_long_as_one_of_its_orders_fails(aws):
+    aws.dynamodbstreams.past = PAST[0]
+    for order_id in (ORDER, OTHER):
+        aws.dynamodb.place(order_id)
+    aws.functions.failing = {ORDER: "InternalFailure"}
+    aws.sqs.put("pipe", position())
+    for _ in range(2):
+        assert redriven(aws, "pipe") == [("m", Outcome.KEPT, f"{ORDER}: InternalFailure")]
+        assert aws.sqs.ids("pipe") == ["m"]
+    aws.functions.failing = {}
+    [result] = Redriver(aws.stack).run(aws.stack.exports.queue("pipe"))
+    assert (result.outcome, result.orders) == (Outcome.REDRIVEN, (ORDER,))
+    assert aws.sqs.ids("pipe") == []
+
+
+def test_past_the_stream_what_fails_only_once_is_asked_for_again(aws):
+    aws.dynamodbstreams.past = PAST[0]
+    orders = [str(UUID(int=number)) for number in range(100)]
+    for order_id in orders:
+        aws.dynamodb.place(order_id)
+    aws.functions.hiccups = {orders[7]: "There was no time left: ask again"}
+    aws.sqs.put("pipe", position())
+    [result] = Redriver(aws.stack).run(aws.stack.exports.queue("pipe"))
+    assert (result.outcome, sorted(result.orders)) == (Outcome.REDRIVEN, orders)
+    assert aws.sqs.ids("pipe") == []
+
+
+def test_past_the_stream_an_order_of_a_disabled_carrier_keeps_the_message(aws):
+    aws.dynamodbstreams.past = PAST[0]
+    aws.dynamodb.place(ORDER)
+    aws.dynamodb.place(OTHER, carrier="globex")
+    aws.sqs.put("pipe", position())
+    for _ in range(2):
+        assert redriven(aws, "pipe") == [("m", Outcome.KEPT, f"{OTHER}: The carrier globex is disabled")]
+        assert aws.sqs.ids("pipe") == ["m"]
+    assert aws.dynamodb.items[ORDER]["pending_since"]["S"] > PLACED_AT
+    aws.dynamodb.place(OTHER, carrier="globex", shipped_at=SHIPPED_AT)
+    nothing = "every order of its time is shipped, or was sent again since"
+    assert redriven(aws, "pipe") == [("m", Outcome.DISCARDED, nothing)]
+    assert aws.sqs.ids("pipe") == []
+
+
+def test_past_the_stream_an_order_that_the_function_overlooks_keeps_the_message(aws):
+    aws.dynamodbstreams.past = PAST[0]
+    aws.dynamodb.place(ORDER)
+    aws.functions.listed = lambda request: []
+    aws.sqs.put("pipe", position())
+    assert redriven(aws, "pipe") == [("m", Outcome.KEPT, f"{ORDER}: it still waits, and was not sent again")]
     assert aws.sqs.ids("pipe") == ["m"]
+
+
+@pytest.mark.parametrize("shipped_at", [None, SHIPPED_AT])
+def test_past_the_stream_what_the_index_does_not_know_yet_is_seen_in_the_table(aws, shipped_at):
+    aws.dynamodbstreams.past = PAST[0]
+    aws.dynamodb.place(ORDER, shipped_at=shipped_at, at=LATER)
+    aws.dynamodb.lagging = {ORDER: PLACED_AT}
+    aws.functions.listed = lambda request: []
+    aws.sqs.put("pipe", position())
+    assert outcomes(aws, "pipe", dry=True) == [Outcome.DISCARDED]
+    assert outcomes(aws, "pipe") == [Outcome.DISCARDED]
+    assert aws.sqs.ids("pipe") == []
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_what_was_emitted_is_not_taken_for_waiting_by_a_clock_that_is_behind(aws, count):
+    aws.dynamodbstreams.past = PAST[0]
+    aws.functions.behind = timedelta(seconds=30)
+    now = datetime.now(UTC)
+    orders = [str(UUID(int=number)) for number in range(count)]
+    for order_id in orders:
+        aws.dynamodb.place(order_id, at=timestamp(now - timedelta(seconds=50), "microseconds"))
+    letter = position()
+    letter["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] = timestamp(now)
+    letter["DDBStreamBatchInfo"]["approximateArrivalOfLastRecord"] = timestamp(now)
+    aws.sqs.put("pipe", letter)
+    [result] = Redriver(aws.stack).run(aws.stack.exports.queue("pipe"))
+    assert (result.outcome, result.orders) == (Outcome.REDRIVEN, tuple(orders))
+    assert aws.sqs.ids("pipe") == []
+
+
+def test_an_order_of_which_the_function_says_nothing_keeps_its_message(aws):
+    aws.dynamodb.place(ORDER)
+    aws.sqs.put("acme-dead-letters", created())
+    aws.functions.reemitted = lambda ids: NOTHING
+    assert redriven(aws, "acme-dead-letters") == [("m", Outcome.KEPT, f"{ORDER}: reconcile says nothing of it")]
+    assert aws.sqs.ids("acme-dead-letters") == ["m"]
 
 
 def test_another_error_of_the_stream_is_no_end_of_it(aws):
@@ -353,12 +447,40 @@ def test_a_dry_run_tells_and_changes_nothing(aws):
     aws.dynamodbstreams.past = PAST[0]
     aws.sqs.put("pipe", position())
     assert outcomes(aws, "pipe", dry=True) == [Outcome.REDRIVEN]
+    assert aws.dynamodb.items[ORDER]["pending_since"]["S"] == PLACED_AT
     aws.sqs.put("acme-undelivered", confirmed())
     assert outcomes(aws, "acme-undelivered", dry=True) == [Outcome.REDRIVEN]
     assert aws.functions.invoked == []
     assert aws.sqs.hidden == set()
     kept = [aws.sqs.ids(queue) for queue in ("acme-dead-letters", "pipe", "acme-undelivered")]
     assert kept == [["m", "n", "o"], ["m"], ["m"]]
+
+
+def test_a_dry_run_tells_what_would_be_kept_for_a_disabled_carrier(aws):
+    reason = f"{OTHER}: The carrier globex is disabled"
+    aws.dynamodb.place(ORDER)
+    aws.dynamodb.place(OTHER, carrier="globex")
+    aws.sqs.put("overdue", failure(created(OTHER), condition="Unconfirmed"))
+    assert redriven(aws, "overdue", dry=True, discard=True) == [("m", Outcome.KEPT, reason)]
+    aws.dynamodbstreams.pages = [[record("100", ORDER), record("300", OTHER)]]
+    aws.sqs.put("pipe", position())
+    assert redriven(aws, "pipe", dry=True) == [("m", Outcome.KEPT, reason)]
+    aws.dynamodbstreams.past = PAST[0]
+    assert redriven(aws, "pipe", dry=True) == [("m", Outcome.KEPT, reason)]
+    assert aws.functions.invoked == []
+    # To discard is for what can never be redriven.
+    aws.functions.failing = {OTHER: "The carrier globex is disabled"}
+    assert redriven(aws, "overdue", discard=True) == [("m", Outcome.KEPT, reason)]
+
+
+def test_a_dry_run_tells_that_no_order_of_a_time_is_left(aws):
+    aws.dynamodbstreams.past = PAST[0]
+    aws.dynamodb.place(ORDER, shipped_at=SHIPPED_AT)
+    aws.sqs.put("pipe", position())
+    assert outcomes(aws, "pipe", dry=True) == [Outcome.DISCARDED]
+    aws.dynamodb.place(ORDER)
+    assert outcomes(aws, "pipe", dry=True) == [Outcome.REDRIVEN]
+    assert (aws.sqs.ids("pipe"), aws.functions.invoked) == (["m"], [])
 
 
 @pytest.mark.parametrize("limit", [1, 9, 10, 11, 25])
@@ -402,6 +524,36 @@ def test_a_message_that_comes_again_within_a_run_ends_it(aws):
     next(results)
     aws.sqs.hidden.clear()
     assert list(results) == []
+
+
+def test_behind_a_message_that_comes_again_the_others_are_read(aws):
+    for number in range(25):
+        order_id = str(UUID(int=number))
+        aws.dynamodb.place(order_id)
+        aws.sqs.put("acme-dead-letters", created(order_id), f"m{number}")
+    given = aws.sqs.receive_message
+    url = aws.stack.exports.queue("acme-dead-letters").url
+    first, second = (given(QueueUrl=url, MaxNumberOfMessages=10) for _ in range(2))
+    answers = iter([first] * 15 + [second] * 15)
+    aws.sqs.receive_message = lambda **request: next(answers, None) or given(**request)
+    said = redriven(aws, "acme-dead-letters", dry=True)
+    assert [id_ for id_, _, _ in said] == [f"m{number}" for number in range(25)]
+    assert aws.sqs.hidden == set()
+
+
+def test_a_queue_that_only_repeats_itself_is_left_at_last(aws):
+    aws.dynamodb.place(ORDER)
+    aws.sqs.put("acme-dead-letters", created())
+    given = aws.sqs.receive_message
+
+    def again(**request):
+        assert len(aws.sqs.calls) < 100
+        aws.sqs.hidden.clear()
+        return given(**request)
+
+    aws.sqs.receive_message = again
+    assert outcomes(aws, "acme-dead-letters", dry=True) == [Outcome.REDRIVEN]
+    assert len(aws.sqs.calls) > 10
 
 
 def test_messages_are_asked_for_so_that_none_is_overlooked_and_all_is_known(aws):

@@ -36,9 +36,12 @@ class Section(NamedTuple):
         return cls(*(" ".join(said[name].split()) for name in ("Look at", "Do", "Over")))
 
 
-def commands(paragraph: str) -> list[list[str]]:
-    """The commands of a paragraph in their order, with the carrier filled in."""
-    found = [shlex.split(one.replace("<carrier>", CARRIER)) for one in COMMAND.findall(paragraph)]
+def commands(paragraph: str, **filled: str) -> list[list[str]]:
+    """The commands of a paragraph in their order, with the carrier and whatever else filled in."""
+    found = [
+        [filled.get(word, word) for word in shlex.split(one.replace("<carrier>", CARRIER))]
+        for one in COMMAND.findall(paragraph)
+    ]
     assert not any(re.search("[<>A-Z]", word) for one in found for word in one), f"something to fill in: {found}"
     return found
 
@@ -100,3 +103,24 @@ def test_what_is_settled_with_the_carrier_is_discarded_as_the_section_says(cloud
 
     assert section.over.startswith("The queue is empty")
     assert ops("dlq", "list", queue).document == []
+
+
+def test_a_rejected_confirmation_is_settled_through_the_api_and_only_its_message_is_discarded(cloud, ops):
+    section, queue = Section.of("Confirmation rejected"), f"{CARRIER}-failures"
+    orders = [cloud.client().place(carrier=SILENT) for _ in range(2)]
+    for order in orders:
+        confirm(cloud, CARRIER, order)
+    messages = [about(ops, queue, order)["id"] for order in orders]
+
+    [looked] = commands(section.look)
+    assert "OtherCarriersOrder" in command(*looked, "--state", cloud.state).out
+    shown, settled = commands(section.do, ID=orders[0], MESSAGE=messages[0])
+    assert "pending" in command(*shown, "--state", cloud.state).out
+    confirm(cloud, SILENT, orders[0])
+    cloud.shipped(orders[0])
+
+    # As the section says: the message stays rejected, though the order is shipped.
+    again = ops("dlq", "redrive", queue)
+    assert (again.code, again.document["kept"]) == (1, 2)
+    assert command(*settled, "--state", cloud.state).code == 0
+    assert [one["id"] for one in ops("dlq", "list", queue).document] == messages[1:]
