@@ -185,7 +185,8 @@ ROWS = (
         parts=(("orders", "rate"), ("orders", "raw")),
         formula=_quotient,
         at_least=True,
-        cause="An order is three invocations, and each call between services is signed, decided by IAM and passed on.",
+        cause="An order takes 47 ms of CPU time of cloud and emulator, most of it HTTP between services, each call "
+        "verified and decided by IAM, and three functions besides; a put_item takes 1 ms. Two cores are full then.",
     ),
     Row(
         name="S2",
