@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,15 +27,22 @@ IDENTITY_KEYS = (
     "aws:SourceOrgPaths",
     "aws:SourceOwner",
     "aws:SourceVpc",
+    "aws:SourceVpcArn",
     "aws:SourceVpce",
     "aws:userid",
 )
+# Those of them that say for whom a service does: keys against the confused deputy, after the IAM user guide.
+SOURCE_KEYS = ("aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID", "aws:SourceOrgPaths", "aws:SourceOwner")
 _POSITIVE = ("StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress")
 # Without ...IfExists and ForAllValues:, which are true of a request that lacks the key.
 _RESTRICTING = frozenset(f"{quantifier}{name}" for quantifier in ("", "ForAnyValue:") for name in _POSITIVE)
 # arn:partition:service:region:account:resource.
 ARN_PARTS = 6
-_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
+_ADDRESSES = re.compile(r"[\da-f.:]+/(\d{1,3})", re.IGNORECASE)
+# Broader ranges of addresses, of IPv4 and IPv6, are public to Amazon S3.
+_NARROW_ENOUGH = (8, 32)
+# Variables that stand for whoever owns the resource; what others stand for is up to who asks.
+_OWNER = re.compile(r"\$\{aws:Resource(?:Account|OrgID|OrgPaths)\}", re.IGNORECASE)
 
 
 def document(value: Any) -> Any:
@@ -72,15 +80,24 @@ def _yaml(text: str) -> Any:
 
 
 def anybody(value: Any) -> bool:
-    """Whether a source, as a condition or a permission states it, is nobody in particular. What is unknown is not."""
+    """Whether a source, as a condition or a permission states it, is nobody in particular. What is unknown is not.
+
+    A wildcard or a variable leaves open who, unless it follows what says who: `o-a1b2c3d4e5/*`, `AROAEXAMPLE:*`.
+    """
     if not isinstance(value, str):
         return value is None
-    if value.startswith("arn:"):
-        # Of an ARN it is the account that says who; a bucket's has none, and is somebody's by its name.
-        account, resource = ([*value.split(":", ARN_PARTS - 1), *[""] * ARN_PARTS])[4:ARN_PARTS]
-        owner = account or resource.partition("/")[0]
-        return not owner or bool({"*", "?"} & set(owner))
-    return not value.strip("*?:") or value in _ALL_ADDRESSES
+    value = _OWNER.sub("owner", value)
+    if addresses := _ADDRESSES.fullmatch(value):
+        return int(addresses[1]) < _NARROW_ENOUGH[":" in value]
+    who = _owner_of(value) if value.startswith("arn:") else re.split("[/:]", value, maxsplit=1)[0]
+    return not who or bool({"*", "?", "$"} & set(who))
+
+
+def _owner_of(arn: str) -> str:
+    """What of an ARN says who: the account; a bucket's has none, and is somebody's by its name."""
+    *_, service, _, account, resource = [*arn.split(":", ARN_PARTS - 1), *[""] * ARN_PARTS][:ARN_PARTS]
+    by_name = not account or (service == "s3" and account == "*")  # as AWS wrote buckets once: arn:aws:s3:*:*:orders
+    return resource.partition("/")[0] if by_name else account
 
 
 def items(value: Any) -> list[Any]:

@@ -45,8 +45,12 @@ _ADDING = frozenset({"add", "addAll", "put", "putAll"})
 _READING = (
     _TELLING | _KEEPING | {"concat", "containsKey", "get", "matches", "replace", "replaceAll", "split", "substring"}
 )
+# Calls that put none of their arguments into a text.
+_SELECTING = _TELLING | _KEEPING | {"containsKey", "get", "matches", "split", "substring"}
 # What of the context the caller chooses.
-_CALLERS = (("authorizer",), ("identity", "userAgent"), ("path",))
+_CALLERS = (("authorizer",), ("identity", "clientCert"), ("identity", "userAgent"), ("path",))
+# What stands between two parts of one text in an expression.
+_JOINING = frozenset("+() \t\r\n")
 
 
 class Flaw(Enum):
@@ -167,6 +171,7 @@ def _reference(text: str, start: re.Match[str]) -> tuple[_Reference, int]:
             chain.append((member[1], None))
         else:
             break
+    at += opening == "}" and text[start.start(1) - 1] == "{"
     return _Reference(name=start[1], chain=tuple(chain), closed=closed), at
 
 
@@ -192,6 +197,35 @@ def _closing(text: str, at: int) -> int | None:
 
 def _references(expression: str) -> list[_Reference]:
     return [piece for piece in _pieces(expression) if isinstance(piece, _Reference)]
+
+
+def _texts(expression: str) -> list[list[str | _Reference]]:
+    """The values that an expression has, each as the texts and references that it is put together from."""
+    values: list[list[str | _Reference]] = [[]]
+    quote = ""
+    for piece in _pieces(expression):
+        if isinstance(piece, _Reference):
+            values[-1].append(piece)
+        # A quote that is written twice is one of the text.
+        for found in re.findall(r"\"\"|''|.", piece, re.DOTALL) if isinstance(piece, str) else ():
+            if quote:
+                values[-1] += [found[0]] if found[0] != quote or found == quote * 2 else []
+                quote = "" if found == quote else quote
+            elif found in {"'", '"'}:
+                quote = found
+            elif found not in _JOINING and found not in {"''", '""'}:
+                values.append([])
+    return values
+
+
+def _written(value: list[str | _Reference]) -> str:
+    """A value's text, with a mark for each reference."""
+    return "".join(part if isinstance(part, str) else "$" for part in value)
+
+
+def _is_structured(text: str) -> bool:
+    """Whether a text is JSON with a structure, or a part of that."""
+    return '"' in text or bool(_STRUCTURE.match(text))
 
 
 def _named(name: str) -> list[str]:
@@ -245,6 +279,7 @@ class _Reading:
         self._position = _Position()
         self._variables: _Variables = {}
         self._sharing: dict[str, set[str]] = {}  # variables that may be one object, or parts of one
+        self._structured: set[str] = set()  # variables with a text that may be a part of JSON
         self._blocks: list[_Block] = []
 
     def over(self, pieces: list[_Directive | _Reference | str]) -> None:
@@ -329,6 +364,8 @@ class _Reading:
             self.found |= set() if target.name == "context" else {Flaw.UNREAD}
             return
         self._share(target.name, expression)
+        if any(self._is_part_of_json(value) for value in _texts(expression)):
+            self._structured |= {target.name}
         inner = [self._value(said or "") for _, said in target.chain]
         if not target.chain:
             self._variables[target.name] = data
@@ -352,12 +389,44 @@ class _Reading:
         expression = expression.strip()
         if _LITERAL.fullmatch(expression):
             return None
-        parts = _references(expression)
-        data = [found for part in parts if (found := self._read(part))]
-        if len(parts) == 1 and expression.startswith("$"):
-            return data[0] if data else None
+        pieces = list(_pieces(expression))
+        if len(pieces) == 1 and isinstance(pieces[0], _Reference):
+            return self._read(pieces[0])
+        if any(isinstance(piece, _Directive) for piece in pieces):
+            self.found.add(Flaw.UNREAD)
+        held: _Data | None = None
+        for value in _texts(expression):
+            held = _worse(held, self._joined(value))
         # Beside other text a JSON value is no JSON value any more.
-        return replace(min(data, key=lambda found: found.escapes), is_json=False) if data else None
+        return held and replace(held, is_json=False)
+
+    def _joined(self, value: list[str | _Reference]) -> _Data | None:
+        """What a text that is put together holds. In JSON, data needs an escape for each string that it is inside of,
+        and what is escaped later makes up for none of them.
+        """
+        held: _Data | None = None
+        position, structured = _Position(), _is_structured(_written(value))
+        for part in value:
+            if isinstance(part, str):
+                position.read(part)
+                continue
+            data = self._read(part)
+            position.reference()
+            if data is None or data.encoded or len(value) == 1:
+                held = _worse(held, data)
+                continue
+            if any(isinstance(other, _Reference) and self._is_part_of_json([other]) for other in value):
+                self.found.add(Flaw.UNREAD)
+            elif structured and not position.safe_for(data):
+                self.found.add(Flaw.UNESCAPED)
+            elif structured:
+                data = replace(data, escapes=data.escapes - position.strings)
+            held = _worse(held, data)
+        return held
+
+    def _is_part_of_json(self, value: list[str | _Reference]) -> bool:
+        names = {name for part in value if isinstance(part, _Reference) for name in _named(part.name)}
+        return _is_structured(_written(value)) or bool(names & self._structured)
 
     def _read(self, reference: _Reference) -> _Data | None:
         """What a reference holds of the request."""
@@ -376,11 +445,25 @@ class _Reading:
         for name in names:
             held = _worse(held, self._variables.get(name))
         for name, arguments, inner in chain:
-            if name != "[]" and arguments is not None and name not in _READING:
+            if name == "[]" or arguments is None:
+                continue
+            self._write(reference.name, name, arguments, held=held or inner)
+            if name not in _READING:
                 self._share(reference.name, arguments)
                 if inner:
                     self._taint(reference.name)
         return _followed(held, chain)
+
+    def _write(self, variable: str, call: str, arguments: str, *, held: _Data | None) -> None:
+        """Take note of what a call puts into a text, or an object, beside what is there."""
+        if call in _SELECTING:
+            return
+        # The first argument of these is what goes.
+        written = _texts(arguments)[call.startswith("replace") :]
+        if any(self._is_part_of_json(value) for value in written):
+            self._structured.add(variable)
+        if held and not held.encoded and call in _READING and variable in self._structured:
+            self.found.add(Flaw.UNREAD)
 
     def _context(self, chain: list[_Step]) -> _Data | None:
         names: list[str] = []
@@ -433,7 +516,8 @@ class _Position:
 
     _members: list[str] = field(default_factory=lambda: [""])  # of each object or list around it, the one that it is in
     _lists: list[bool] = field(default_factory=lambda: [False])
-    _strings: int = 0  # how many it is inside of: 2 is a string of JSON that is written in a string
+    strings: int = 0
+    """How many it is inside of: 2 is a string of JSON that is written in a string."""
     _structured: bool = False  # whether the string around it is written as JSON
     _content: str = field(default="")
 
@@ -450,16 +534,16 @@ class _Position:
         """Whether the data can neither leave its place nor become another kind of value there."""
         if data.encoded:
             return True
-        token = not self._strings or (self._strings == 1 and self._structured)
-        return data.escapes >= self._strings and (data.is_json or not token)
+        token = not self.strings or (self.strings == 1 and self._structured)
+        return data.escapes >= self.strings and (data.is_json or not token)
 
     def read(self, text: str) -> None:
         """Go over literal text."""
         for piece in re.findall(r'\\\\\\"|\\.|[^\\]', text, re.DOTALL):
-            if self._strings:
+            if self.strings:
                 self._inside(piece)
             elif piece == '"':
-                self._strings, self._content = 1, ""
+                self.strings, self._content = 1, ""
             elif piece == ":":
                 self._members[-1] = self._content
             elif piece in "{[":
@@ -473,9 +557,9 @@ class _Position:
 
     def _inside(self, piece: str) -> None:
         if piece == '"':
-            self._strings, self._structured = 0, False
+            self.strings, self._structured = 0, False
         elif piece == '\\"':
-            self._strings = 3 - self._strings
+            self.strings = 3 - self.strings
         else:
             self._content += piece
             self._structured = bool(_STRUCTURE.match(self._content))

@@ -8,10 +8,11 @@ where that is known not to be so, and count it out elsewhere.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from policy.documents import document
+from policy.documents import UNREADABLE, document
 from policy.mapping_templates import reads_body
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
 
@@ -76,23 +77,30 @@ class Node:
         """The name of a member as paths have it."""
         if self.quotable or key in _WORDS or isinstance(key, int):
             return key
-        names = [str(name) for name in cast("dict[Any, Any]", self.value)] if isinstance(self.value, dict) else []
+        names = [_name(name) for name in cast("dict[Any, Any]", self.value)] if isinstance(self.value, dict) else []
         return names.index(key) if key in names else len(names)  # where it would be added
 
     def members(self) -> list[tuple[str | int, Node]]:
         """What an object or a list holds; nothing of anything else."""
         if isinstance(self.value, dict):
-            return [(str(key), self.member(str(key))) for key in cast("dict[Any, Any]", self.value)]
+            return [(name, self.member(name)) for name in map(_name, cast("dict[Any, Any]", self.value))]
         if isinstance(self.value, list):
             return [(index, self.member(index)) for index in range(len(cast("list[Any]", self.value)))]
         return []
 
 
+def _name(key: Any) -> str:
+    """The name of a member: YAML reads a status as a number. Of a number that has too many digits to write, ""."""
+    try:
+        return str(key)
+    except ValueError:
+        return ""
+
+
 def _below(node: Node, key: str | int, *, shown: str | int) -> Node:
     value = node.value
     if isinstance(value, dict):
-        # YAML reads a status as a number.
-        members = {str(name): member for name, member in cast("dict[Any, Any]", value).items()}
+        members = {_name(name): member for name, member in cast("dict[Any, Any]", value).items()}
         value = members.get(str(key), MISSING)
     elif isinstance(value, list) and isinstance(key, int):
         value = cast("list[Any]", value)[key]
@@ -120,8 +128,30 @@ def _followed(node: Node) -> Node:
 
 
 def body(api: Subject) -> Node:
-    """The OpenAPI document of an API: an object, MISSING, UNKNOWN or `documents.UNREADABLE`."""
-    return Node(("body",), document(api.get("body")), quotable=api.quotable("body"))
+    """The OpenAPI document of an API: an object, MISSING, UNKNOWN or `documents.UNREADABLE`.
+
+    An object that is a part of itself, as YAML can say, is no document: in JSON it has no end.
+    """
+    found = document(api.get("body"))
+    return Node(("body",), UNREADABLE if _is_endless(found) else found, quotable=api.quotable("body"))
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether a value is a part of itself."""
+    around, ended = set[int](), set[int]()
+    ahead: list[tuple[Any, bool]] = [(value, False)]
+    while ahead:
+        part, is_left = ahead.pop()
+        if is_left:
+            around.discard(id(part))
+            ended.add(id(part))
+        elif isinstance(part, dict | list) and id(part) not in ended:
+            if id(part) in around:
+                return True
+            around.add(id(part))
+            within = cast("dict[Any, Any]", part).values() if isinstance(part, dict) else cast("list[Any]", part)
+            ahead += [(part, True), *((below, False) for below in within)]
+    return False
 
 
 def resource(subject: Subject) -> Node:
@@ -130,9 +160,9 @@ def resource(subject: Subject) -> Node:
 
 
 def status(node: Node) -> str:
-    """An HTTP status that is written as text or as a number."""
+    """An HTTP status that is written as text or as a number; "" of anything else."""
     number = whole(node.value)
-    return node.word if number is None else str(number)
+    return node.word if number is None else _name(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +186,15 @@ class Response:
 
     def answers(self, backend: str) -> bool:
         """Whether its pattern matches this status of the backend; a pattern that cannot be read here may match."""
-        try:
-            return isinstance(self.pattern.value, str) and bool(re.fullmatch(self.pattern.value, backend))
-        except (re.error, OverflowError):  # Java's syntax has more than Python's
-            return True
+        if not isinstance(self.pattern.value, str):
+            return False
+        with warnings.catch_warnings():
+            # Python warns of sets in sets, which Java has.
+            warnings.simplefilter("error", FutureWarning)
+            try:
+                return bool(re.fullmatch(self.pattern.value, backend))
+            except (re.error, OverflowError, RecursionError, FutureWarning):  # Java's syntax has more than Python's
+                return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +305,8 @@ class Operation:
     verb: str
     """In capitals; ANY for all, "" when only the update tells."""
     document: Node
+    route: str = ""
+    """Verb and path, as HTTP APIs name their routes; "" of a resource. The document's own: not for messages."""
 
     @property
     def integration(self) -> Integration:
@@ -346,11 +383,13 @@ def operations(api: Node) -> Iterator[Operation]:
     paths = api.at("paths")
     if paths.unknown:
         yield Operation(node=paths, verb="", document=api)
-    for _, path in paths.members():
+    for name_of_path, path in paths.members():
         if path.unknown:
             yield Operation(node=path, verb="", document=api)
             continue
         for name in (*_VERBS, _ANY):
             operation = path.at(name)
             if not operation.missing:
-                yield Operation(node=operation, verb="ANY" if name == _ANY else name.upper(), document=api)
+                verb = "ANY" if name == _ANY else name.upper()
+                route = "$default" if name_of_path == "/$default" else f"{verb} {name_of_path}"
+                yield Operation(node=operation, verb=verb, document=api, route=route)

@@ -76,7 +76,8 @@ class Ledger:
     def waive(self, rule: str, urn: str, finding: str, configured: Mapping[str, str]) -> bool:
         """Whether somebody waived the rule for this resource; keeps it for the report."""
         for resource, reason in {**OURS.get(rule, {}), **configured}.items():
-            if resource == urn.rpartition("::")[2] or fnmatchcase(urn, resource):
+            # Equal first: to fnmatch, brackets in a name are a set of characters.
+            if resource in (urn, urn.rpartition("::")[2]) or fnmatchcase(urn, resource):
                 self.used.add(Waived(urn=urn, rule=rule, finding=finding, reason=reason))
                 self._met.add((rule, resource))
                 return True

@@ -38,7 +38,10 @@ MODELS = frozenset({"aws:apigateway/model:Model", "aws-native:apigateway:Model"}
 
 
 def authorised(api: Subject) -> Iterator[str]:
-    """Every method asks its caller for what authorises; an API key only identifies."""
+    """Every method asks its caller for what authorises; an API key only identifies.
+
+    Whom its policy names is enough of a private API, which nobody else reaches.
+    """
     if api.type in AUTHORIZATION:
         yield from _method_authorised(api)
         return
@@ -50,13 +53,30 @@ def authorised(api: Subject) -> Iterator[str]:
         if api.get(name) is not MISSING:
             api.decided(name)
             yield f"give the document as body instead of {name}: what lies elsewhere, nobody can check here"
+    closed = _private_and_closed(api)
     for operation in _known(api, operations(described)):
+        if closed is True:
+            api.decided((*operation.node.path, "security"))
+            continue
         found, direct = operation.authorizations, operation.integration.direct
+        if closed is UNKNOWN:
+            found = found | {UNKNOWN}
         if _settled(api, (*operation.node.path, "security"), operation.verb, found, direct=direct):
             yield (
                 f"set {operation.node}.security to a scheme of {_allowed(api)}: without it, or with one at the root of "
                 "the document, everybody may call"
             )
+
+
+def _private_and_closed(api: Subject) -> bool | Any:
+    """Whether only those reach the API whom a policy names; maybe UNKNOWN. With none, nobody reaches a private one."""
+    kinds = items(api.get("endpointConfiguration.types"))
+    if kinds != ["PRIVATE"]:
+        return UNKNOWN if UNKNOWN in kinds else False
+    policies = [policy for _, policy in _policies(api) if policy is not MISSING]
+    if any(policy is UNREADABLE or (policy is not UNKNOWN and _opened(policy)) for policy in policies):
+        return False
+    return UNKNOWN if UNKNOWN in policies else True
 
 
 # Where aws-native has the methods of an API from, if not from its body.
@@ -470,8 +490,7 @@ def _failures(integration: Integration, responses: list[Member]) -> Iterator[tup
 
 def policy_closed(api: Subject) -> Iterator[str]:
     """A resource policy says who may call, or refuses the others; one that lets everybody in is worse than none."""
-    for node in (resource(api).at("policy"), body(api).at("x-amazon-apigateway-policy")):
-        policy = json_document(node.value)
+    for node, policy in _policies(api):
         if policy is UNKNOWN:
             api.deferred(node.path)
         elif policy is not MISSING:
@@ -479,13 +498,27 @@ def policy_closed(api: Subject) -> Iterator[str]:
             if policy is UNREADABLE:
                 yield f"write {node} as a policy document in JSON"
                 continue
-            said = list(statements(policy))
-            for statement in said:
-                if _open_to_all(statement) and not any(_denies_others(other, statement) for other in said):
-                    yield (
-                        f"say in Statement[{statement.index}] of {node} whom it allows, or deny everybody else: "
-                        "as it is, every principal of the account is let in"
-                    )
+            for statement in _opened(policy):
+                yield (
+                    f"say in Statement[{statement.index}] of {node} whom it allows, or deny everybody else: "
+                    "as it is, every principal of the account is let in"
+                )
+
+
+def _policies(api: Subject) -> Iterator[tuple[Node, Any]]:
+    """Where an API may have its policy, each with the document, MISSING, UNKNOWN or UNREADABLE."""
+    for node in (resource(api).at("policy"), body(api).at("x-amazon-apigateway-policy")):
+        yield node, json_document(node.value)
+
+
+def _opened(policy: Any) -> list[Statement]:
+    """The statements that let everybody in, and none refuses the others."""
+    said = list(statements(policy))
+    return [
+        statement
+        for statement in said
+        if _open_to_all(statement) and not any(_denies_others(other, statement) for other in said)
+    ]
 
 
 def _open_to_all(statement: Statement) -> bool:

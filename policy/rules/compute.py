@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
@@ -147,33 +147,53 @@ def async_failures_kept(stack: Stack) -> Iterator[tuple[Member, str]]:
         if takes is False:
             continue
         configs = [
-            of_it
-            for config, of_it in _of(function, INVOKE_CONFIGS, stack)
+            _is_of_latest(config) and of_it
+            for config, _, of_it in _of(function, INVOKE_CONFIGS, stack)
             if config.get("destinationConfig.onFailure.destination") is not MISSING
         ]
         if function.get(place) is not MISSING or True in configs:
             function.decided(place)
-        elif takes is None or configs:
+        elif takes is None or None in configs:
             function.deferred(place)
         else:
             function.decided(place)
             yield function, _DROPPED
 
 
-def _of(function: Member, types: Mapping[str, str], stack: Stack) -> Iterator[tuple[Member, bool | None]]:
-    """The resources that name the function where `types` says, or, with None, may turn out to."""
+def _is_of_latest(config: Member) -> bool | None:
+    """Whether it is about the function itself, and not about a version or an alias; None when that isn't known."""
+    qualifier = config.get("qualifier")
+    return None if qualifier is UNKNOWN else qualifier in (MISSING, _LATEST)
+
+
+_LATEST = "$LATEST"
+
+
+def _of(function: Member, types: Mapping[str, str], stack: Stack) -> Iterator[tuple[Member, Any, bool | None]]:
+    """The resources that name the function where `types` says, or, with None, may turn out to, with what they say."""
     for member in stack.of(frozenset(types)):
-        for path, _ in member.each(types[member.type]):
+        for path, value in member.each(types[member.type]):
             of_it = member.refers_to(path, function)
             if of_it is not False:
-                yield member, of_it
+                yield member, value, of_it
 
 
 def _takes_events(function: Member, stack: Stack) -> bool | None:
     answers = [
-        None if of_it is None else _hands_events(source, stack) for source, of_it in _of(function, EVENT_SOURCES, stack)
+        None if of_it is None else _hands_events(source, stack)
+        for source, value, of_it in _of(function, EVENT_SOURCES, stack)
+        if not _is_qualified(value)
     ]
     return _any(answers)
+
+
+def _is_qualified(arn: Any) -> bool:
+    """Whether an ARN is known to be that of a version or an alias: arn:<...>:function:<name>:<qualifier>."""
+    parts = arn.split(":") if isinstance(arn, str) else []
+    return len(parts) > _FUNCTION_PARTS and parts[_FUNCTION_PARTS] != _LATEST
+
+
+_FUNCTION_PARTS = 7
 
 
 def _hands_events(source: Member, stack: Stack) -> bool | None:
@@ -224,7 +244,7 @@ def _has_log_group(function: Member, stack: Stack) -> bool | None:
 def answers_in_time(stack: Stack) -> Iterator[tuple[Member, str]]:
     """A function behind an API is done before the API gives its caller up."""
     for function in stack.of(frozenset(FUNCTIONS)):
-        permissions = [permission for permission, of_it in _of(function, PERMISSIONS, stack) if of_it]
+        permissions = [permission for permission, _, of_it in _of(function, PERMISSIONS, stack) if of_it]
         if not any(permission.get("principal") == "apigateway.amazonaws.com" for permission in permissions):
             continue
         gives_up = function.settings["apiTimeoutSeconds"]

@@ -12,7 +12,7 @@ from pulumi_policy import Severity
 
 from policy.props import MISSING, UNKNOWN, Path, spell, whole
 from policy.rule import Control, Examined, Group, Rule, Texts, Whole
-from policy.rules.secrets import is_no_secret, names_a_secret
+from policy.rules.secrets import is_no_secret, names_a_secret, shows_a_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,26 +90,41 @@ CONNECTIONS = {
 }
 
 
-ENDPOINT = "invocationEndpoint"
+# Where each type has a URL that EventBridge calls: a connection has the one that it sends its client secret to.
+ENDPOINTS = {
+    "aws:cloudwatch/eventApiDestination:EventApiDestination": "invocationEndpoint",
+    "aws:cloudwatch/eventConnection:EventConnection": "authParameters.oauth.authorizationEndpoint",
+    "aws-native:events:ApiDestination": "invocationEndpoint",
+    "aws-native:events:Connection": "authParameters.oAuthParameters.authorizationEndpoint",
+}
 
 
-def endpoint_safe(destination: Subject) -> Iterator[str]:
+def endpoint_safe(resource: Subject) -> Iterator[str]:
     """Events and credentials go to a host by its name, over TLS. The providers refuse a destination without one."""
-    endpoint = destination.judge(ENDPOINT)
+    where = ENDPOINTS[resource.type]
+    endpoint = resource.judge(where)
     if endpoint is UNKNOWN or endpoint is MISSING:
         return
     try:
         url = urlsplit(endpoint if isinstance(endpoint, str) else "")
-        host = url.hostname or ""
+        host = unquote(url.hostname or "").casefold()
     except ValueError:  # brackets around what is no address
-        yield f"set {ENDPOINT} to a URL"
+        yield f"set {where} to a URL"
         return
     if url.scheme != "https":
-        yield f"begin {ENDPOINT} with https://"
-    if url.username is not None or any(_is_credential(name, value) for name, value in parse_qsl(url.query)):
-        yield f"take the credentials out of {ENDPOINT}: they belong into the connection"
-    if _NOT_NAMED.fullmatch(unquote(host).casefold()):
-        yield f"name the host in {ENDPOINT} as others know it: no certificate vouches for an address or for localhost"
+        yield f"begin {where} with https://"
+    if url.username is not None or any(_authorises(host, name, value) for name, value in parse_qsl(url.query)):
+        yield f"take the credentials out of {where}: they belong into {_ELSEWHERE[resource.type in CONNECTIONS]}"
+    if _NOT_NAMED.fullmatch(host):
+        yield f"name the host in {where} as others know it: no certificate vouches for an address or for localhost"
+
+
+_ELSEWHERE = ("the connection", "its HTTP parameters")
+
+
+def _authorises(host: str, name: str, value: str) -> bool:
+    """Whether a parameter of a URL is a credential; a function of Azure has its key as `code`."""
+    return _is_credential(name, value) or (name.casefold() == "code" and host.endswith(".azurewebsites.net"))
 
 
 # By the URL standard a host is an address of IPv4, in any of its spellings, if its last part is a number, be it in
@@ -117,12 +132,26 @@ def endpoint_safe(destination: Subject) -> Iterator[str]:
 _NOT_NAMED = re.compile(r"(?:.*\.)?(?:localhost|\d+|0x[\da-f]*)\.?|.*:.*", re.DOTALL)
 
 
-# Headers that authorise or carry a session, and what signs a URL.
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "sig", "signature", "x-amz-signature"})
+# Headers that authorise or carry a session, of Azure and Cloudflare too, and what signs a URL.
+_CREDENTIALS = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "ocp-apim-subscription-key",
+        "proxy-authorization",
+        "sig",
+        "signature",
+        "x-amz-signature",
+        "x-auth-key",
+        "x-functions-key",
+    }
+)
 
 
 def _is_credential(name: Any, value: Any) -> bool:
-    """Whether a header, a parameter or a field authorises, by its name, and unless its value says that it can't."""
+    """Whether a header, a parameter or a field authorises: by its value, or by its name unless the value can't."""
+    if shows_a_secret(value):
+        return True
     if not isinstance(name, str) or not (name.casefold() in _CREDENTIALS or names_a_secret(name)):
         return False
     return not is_no_secret(name, value)
@@ -215,7 +244,7 @@ def _open(connection: Subject, path: Path, value: Any) -> Iterator[str]:
     if _is_credential(key, value):
         yield (
             f"pass {spell(path)} as a secret, for example from config.require_secret(...), "
-            "and leave out isValueSecret: by its key it is a credential"
+            f"and leave out isValueSecret: by its {'value' if shows_a_secret(value) else 'key'} it is a credential"
         )
 
 
@@ -267,12 +296,12 @@ RULES = (
     ),
     Rule(
         name="api-destination-endpoint-safe",
-        why="What an API destination sends is read by the host that was meant, and by nobody on the way.",
-        fix="Set invocationEndpoint to an https URL of a named host, without credentials.",
+        why="What an API destination sends, and a connection to get a token, is read by the host that was meant alone.",
+        fix="Set invocationEndpoint, or authorizationEndpoint, to an https URL of a named host, without credentials.",
         severity=Severity.HIGH,
         group=Group.GATEWAY,
         frameworks=(Control(framework="CWE", reference="319"), Control(framework="CWE", reference="522")),
-        types=frozenset({"aws:cloudwatch/eventApiDestination:EventApiDestination", "aws-native:events:ApiDestination"}),
+        types=frozenset(ENDPOINTS),
         check=endpoint_safe,
         url="https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateApiDestination.html",
     ),

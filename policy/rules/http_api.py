@@ -1,11 +1,12 @@
 """Rules for HTTP and WebSocket APIs: what goes from them to AWS services with no code in between.
 
-HTTP APIs have no models, and cannot look into an answer; WebSocket APIs can, by integration responses, which are not
-read here. What goes to a function is the function's to judge.
+HTTP APIs have no models, and cannot look into an answer. WebSocket APIs can, by integration responses, which are not
+read here: what becomes of the answers is left alone there. What goes to a function is the function's to judge.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
@@ -14,7 +15,7 @@ from policy.documents import UNREADABLE
 from policy.props import MISSING, UNKNOWN
 from policy.rest_api import Integration, Node, Operation, body, operations
 from policy.rule import Control, Examined, Group, Rule, StackRule, Whole
-from policy.rules.stages import limits
+from policy.rules.stages import within_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +33,15 @@ ROUTES = frozenset({ROUTE, NATIVE_ROUTE})
 STAGES = frozenset({STAGE, NATIVE_STAGE})
 
 _PUT_EVENTS = "eventbridge-putevents"
+_CONNECT = "$connect"
 _PROOF = frozenset({"AWS_IAM", "CUSTOM", "JWT"})
 
 
 def putevents_told(subject: Subject) -> Iterator[str]:
-    """No integration of an HTTP or WebSocket API puts events itself."""
+    """No integration of an HTTP API puts events itself."""
     if subject.type in INTEGRATIONS:
-        puts = _puts_events(subject)
-        if puts is UNKNOWN:
-            subject.deferred("integrationSubtype")
-            return
-        subject.decided("integrationSubtype")
-        if puts:
+        subtype = subject.judge("integrationSubtype")
+        if isinstance(subtype, str) and subtype.casefold() == _PUT_EVENTS:
             yield f"set integrationType to AWS_PROXY and integrationUri to a function that puts the event: {_UNTOLD}"
         return
     described = body(subject)
@@ -73,15 +71,6 @@ def _subtype(operation: Operation) -> Node:
     return node.at("subtype") if named.missing else named
 
 
-def _puts_events(integration: Subject) -> bool | Any:
-    subtype = integration.get("integrationSubtype")
-    if subtype is not MISSING:
-        known = isinstance(subtype, str)
-        return UNKNOWN if subtype is UNKNOWN else known and subtype.casefold() == _PUT_EVENTS
-    called = _called(integration)
-    return True if called.puts_events else UNKNOWN if called.direct is UNKNOWN else False
-
-
 def _called(integration: Subject) -> Integration:
     """What an integration of a WebSocket API calls, in the words of REST APIs."""
     words = {"type": "integrationType", "uri": "integrationUri"}
@@ -93,12 +82,9 @@ def _called(integration: Subject) -> Integration:
 def direct_guarded(stack: Stack) -> Iterator[tuple[Member, str]]:
     """What goes straight to a service asks who calls, and takes only so much."""
     direct = [integration for integration in stack.of(INTEGRATIONS) if _is_direct(integration)]
-    for route in stack.of(ROUTES):
-        if any(_asks_for(route, integration) for integration in direct):
-            authorization = Node((), route.get(())).at("authorizationType")
-            if route.judge("authorizationType") is not UNKNOWN and authorization.word not in _PROOF:
-                yield route, "set authorizationType to AWS_IAM or CUSTOM or JWT: its integration calls an AWS service"
     described = [(api, list(_direct_operations(api))) for api in stack.of(APIS)]
+    yield from _unasked(stack, direct)
+    yield from _unconnected(stack, direct)
     for api, found in described:
         for operation in found:
             security = (*operation.node.path, "security")
@@ -110,13 +96,86 @@ def direct_guarded(stack: Stack) -> Iterator[tuple[Member, str]]:
             if not asked & {"AWS_IAM", "COGNITO_USER_POOLS", "CUSTOM"}:
                 yield api, f"set {operation.node}.security to a scheme that authorises: it calls an AWS service"
     for stage in stack.of(STAGES):
-        served = any(_same_api(stage, integration) for integration in direct)
-        if served or any(found and stage.refers_to("apiId", api) for api, found in described):
-            place = Node((), stage.get(())).at("defaultRouteSettings")
-            yield from ((stage, finding) for finding in limits(stage, place, *_LIMITS))
+        served: set[Any] = {
+            key
+            for integration in direct
+            if _same_api(stage, integration)
+            for key in _route_keys(stack.of(ROUTES), integration)
+        }
+        served |= {operation.route for api, found in described if stage.refers_to("apiId", api) for operation in found}
+        yield from ((stage, finding) for finding in _unlimited(stage, served))
 
 
-_LIMITS = ("throttlingRateLimit", "throttlingBurstLimit")
+def _unasked(stack: Stack, direct: list[Member]) -> Iterator[tuple[Member, str]]:
+    for route in stack.of(ROUTES):
+        if any(_asks_for(route, integration) for integration in direct):
+            authorization = Node((), route.get(())).at("authorizationType")
+            if route.judge("authorizationType") is not UNKNOWN and authorization.word not in _PROOF:
+                yield route, "set authorizationType to AWS_IAM or CUSTOM or JWT: its integration calls an AWS service"
+
+
+def _unconnected(stack: Stack, direct: list[Member]) -> Iterator[tuple[Member, str]]:
+    """The routes of a WebSocket API that has no route that asks, and so lets anybody connect."""
+    routes, apis = stack.of(ROUTES), stack.of(APIS)
+    sockets = [integration for integration in direct if integration.get("integrationSubtype") is MISSING]
+    for route in routes:
+        # Of an API elsewhere, the route may be there.
+        if not any(_leads_to(route, one) for one in sockets) or not any(route.refers_to("apiId", api) for api in apis):
+            continue
+        keys = [other.get("routeKey") for other in routes if _same_api(other, route)]
+        if UNKNOWN in keys:
+            route.deferred("routeKey")
+            continue
+        route.decided("routeKey")
+        if _CONNECT not in keys:
+            yield route, "add a route to the API with $connect as routeKey that asks who calls: as it is, anybody may"
+
+
+def _route_keys(routes: list[Member], integration: Member) -> Iterator[Any]:
+    """The keys of the routes that lead to it; UNKNOWN where one isn't known, or none leads to it for certain."""
+    leading = [route for route in routes if _leads_to(route, integration)]
+    keys = [route.get("routeKey") for route in leading]
+    yield from (key if isinstance(key, str) else UNKNOWN for key in keys or [UNKNOWN])
+
+
+_LIMITS = {"throttlingRateLimit": "maximumRate", "throttlingBurstLimit": "maximumBurst"}
+
+
+def _unlimited(stage: Member, served: set[Any]) -> Iterator[str]:
+    """What to change at the limits of these routes."""
+    limits = {
+        str(limit): (limit, stage.settings[most])
+        for key in served
+        for name, most in _LIMITS.items()
+        for limit in [_limit(stage, key, name)]
+    }
+    for _, (limit, most) in sorted(limits.items()):
+        yield from within_limit(stage, limit, most)
+
+
+def _limit(stage: Member, key: Any, name: str) -> Node:
+    """The limit that holds for a route: its own, or else that of the whole stage; unknown while it may have its own."""
+    settings = Node((), stage.get(()))
+    default = settings.at("defaultRouteSettings", name)
+    own = [(of, limit) for of, limit in _own_limits(settings.at("routeSettings"), name) if not limit.missing]
+    for of, limit in own:
+        if of == key and key is not UNKNOWN:
+            return limit
+    may_have_own = default.missing and any(of is UNKNOWN for of, _ in own)
+    return replace(default, value=UNKNOWN) if may_have_own else default
+
+
+def _own_limits(routes: Node, name: str) -> Iterator[tuple[Any, Node]]:
+    """What `routeSettings` says of a limit, by route: a list, or in aws-native an object in CloudFormation's words."""
+    if routes.unknown:
+        yield UNKNOWN, routes
+    for key, settings in routes.members():
+        if isinstance(key, str):
+            limit = settings.at(name)
+            yield key, settings.at(name[0].upper() + name[1:]) if limit.missing else limit
+        else:
+            of = settings.at("routeKey")
+            yield UNKNOWN if of.unknown else of.value, settings.at(name)
 
 
 def _is_direct(integration: Member) -> bool:
@@ -134,7 +193,7 @@ def _direct_operations(api: Member) -> Iterator[Operation]:
 def _asks_for(route: Member, integration: Member) -> bool:
     """Whether the route is where a caller of the integration proves something: to a WebSocket API when connecting."""
     if integration.get("integrationSubtype") is MISSING:
-        return route.get("routeKey") == "$connect" and _same_api(route, integration)
+        return route.get("routeKey") == _CONNECT and _same_api(route, integration)
     return _leads_to(route, integration)
 
 

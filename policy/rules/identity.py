@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
 
-from policy.documents import ARN_PARTS, UNREADABLE, Statement, json_document, statements
+from policy.documents import ARN_PARTS, SOURCE_KEYS, UNREADABLE, Statement, json_document, statements
 from policy.props import UNKNOWN, spell
 from policy.rule import Control, Group, Rule, Texts
 
@@ -97,10 +97,15 @@ def _read(subject: Subject, where: str) -> Iterator[tuple[str, Any]]:
 
 def _statements(subject: Subject, where: str) -> Iterator[tuple[str, Statement]]:
     """The place and the content of each statement that allows something."""
+    for at, statement in _all_statements(subject, where):
+        if statement.allows is True:
+            yield at, statement
+
+
+def _all_statements(subject: Subject, where: str) -> Iterator[tuple[str, Statement]]:
     for at, read in _read(subject, where):
         for statement in statements(read) if read is not UNREADABLE else ():
-            if statement.allows is True:
-                yield f"{at}.Statement[{statement.index}]", statement
+            yield f"{at}.Statement[{statement.index}]", statement
 
 
 def _unreadable(subject: Subject, where: str) -> Iterator[str]:
@@ -131,9 +136,10 @@ def resources_named(subject: Subject) -> Iterator[str]:
     What `buses_named` refuses of a statement is not told twice.
     """
     free = {action.lower() for action in subject.settings["actionsWithoutResource"]}
+    to_any_bus = set(_putting_on_any_bus(subject))
     for at, statement in _statements(subject, PERMISSIONS[subject.type]):
         actions = {action.lower() for action in statement.actions if isinstance(action, str)}
-        if _puts_on_any_bus(statement):
+        if at in to_any_bus:
             actions = {action for action in actions if not (_puts_events(action) and action.startswith("events:"))}
             if not actions:
                 continue
@@ -150,15 +156,47 @@ def buses_named(subject: Subject) -> Iterator[str]:
 
     A name with a wildcard is one: `orders-*` is somebody's choice, `*` and `?*` are nobody's.
     """
-    for at, statement in _statements(subject, PERMISSIONS[subject.type]):
-        if _puts_on_any_bus(statement):
-            yield f"name the bus in {at}.Resource on which events may be put"
+    for at in _putting_on_any_bus(subject):
+        yield f"name the bus in {at}.Resource on which events may be put"
+
+
+def _putting_on_any_bus(subject: Subject) -> Iterator[str]:
+    """Where a statement allows PutEvents on any bus, unless another one of the resource's refuses just that."""
+    said = list(_all_statements(subject, PERMISSIONS[subject.type]))
+    if not any(_refuses_any_bus(statement) for _, statement in said):
+        yield from (at for at, statement in said if statement.allows is True and _puts_on_any_bus(statement))
 
 
 def _puts_on_any_bus(statement: Statement) -> bool:
     """Whether it allows PutEvents whatever the bus is called. An exception that is not known yet may be just that."""
     puts = _covers(statement.actions, statement.not_actions, _puts_events)
     return puts and _covers(statement.resources, statement.not_resources, _any_bus)
+
+
+def _refuses_any_bus(statement: Statement) -> bool:
+    """Whether it denies PutEvents, without a condition, on every bus there is but for those that it excepts by name.
+
+    What is not known of it yet may be just that.
+    """
+    if statement.allows is not False or statement.conditions:
+        return False
+    refuses = (
+        not any(map(_puts_events, statement.not_actions))
+        if statement.not_actions
+        else any(action is UNKNOWN or _puts_events(action) for action in statement.actions)
+    )
+    everywhere = (
+        not any(map(_any_bus, statement.not_resources))
+        if statement.not_resources
+        else any(resource is UNKNOWN or _every_bus(resource) for resource in statement.resources)
+    )
+    return refuses and everywhere
+
+
+def _every_bus(resource: Any) -> bool:
+    """Whether it stands for all buses, in every region and account."""
+    buses = [f"arn:{partition}:events:\0:\0:{_UNHEARD_OF}" for partition in ("aws", "aws-cn", "aws-us-gov")]
+    return isinstance(resource, str) and any(fnmatchcase(bus, resource) for bus in buses)
 
 
 def _covers(named: list[Any], excepted: list[Any], is_it: Callable[[Any], bool]) -> bool:
@@ -223,7 +261,7 @@ def deputy_not_confused(role: Subject) -> Iterator[str]:
     services = role.settings["services"]
     for at, statement in _statements(role, TRUST[role.type]):
         trusted = any(kind == "Service" and name in services for kind, name in statement.principals)
-        if trusted and not statement.restricted(("aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID")):
+        if trusted and not statement.restricted(SOURCE_KEYS):
             yield f"compare aws:SourceAccount or aws:SourceArn in {at}.Condition with what the service acts for"
 
 

@@ -10,6 +10,7 @@ from pulumi_policy import Severity
 from policy.documents import json_document
 from policy.props import MISSING, UNKNOWN, spell, whole
 from policy.rule import Control, Group, Rule, Whole
+from policy.rules.routing import restricts
 from policy.templates import IN_A_PIPE, read, unsafe
 
 if TYPE_CHECKING:
@@ -84,17 +85,19 @@ def stream_bounded(pipe: Subject) -> Iterator[str]:
 def _bounded(pipe: Subject, at: str, retention: int) -> Iterator[str]:
     if not pipe.given(f"{at}.deadLetterConfig.arn"):
         yield f"set {at}.deadLetterConfig.arn to a queue: without it nothing tells which records failed for good"
+    ends = pipe.get(f"{at}.maximumRecordAgeInSeconds")
     most = pipe.settings["maximumRetryAttempts"]
-    if _outside(pipe, f"{at}.maximumRetryAttempts", 0, most):
+    # Retries without a number end with the record's age.
+    counted = pipe.get(f"{at}.maximumRetryAttempts") not in (MISSING, -1)
+    endless = ends is not UNKNOWN and not _within(ends, 1, retention - 1)
+    if (counted or endless) and _outside(pipe, f"{at}.maximumRetryAttempts", 0, most):
         yield f"set {at}.maximumRetryAttempts to {most} or less: -1, the default, blocks the shard without end"
     if _outside(pipe, f"{at}.maximumRecordAgeInSeconds", 1, retention - 1):
         yield (
             f"set {at}.maximumRecordAgeInSeconds below {retention}: the stream drops a record then, "
             "and the dead letter points to nothing"
         )
-    bisects = pipe.judge(f"{at}.onPartialBatchItemFailure")
-    if bisects not in (UNKNOWN, "AUTOMATIC_BISECT"):
-        yield f"set {at}.onPartialBatchItemFailure to AUTOMATIC_BISECT: else one bad record fails its whole batch"
+    yield from _bisected(pipe, at)
     to_bus = _is(pipe, "target", ":event-bus/", PIPES[pipe.type].bus)
     if to_bus is None:
         pipe.deferred(f"{at}.batchSize")
@@ -102,12 +105,25 @@ def _bounded(pipe: Subject, at: str, retention: int) -> Iterator[str]:
         yield f"set {at}.batchSize to {_BUS_BATCH} or less: a bus takes no more at once, and the default is 100"
 
 
+def _bisected(pipe: Subject, at: str) -> Iterator[str]:
+    """A batch of one record has nothing to bisect."""
+    if pipe.judge(f"{at}.onPartialBatchItemFailure") in (UNKNOWN, "AUTOMATIC_BISECT"):
+        return
+    size = pipe.get(f"{at}.batchSize")
+    if size is UNKNOWN:
+        pipe.deferred(f"{at}.batchSize")
+    elif whole(size) != 1:
+        yield f"set {at}.onPartialBatchItemFailure to AUTOMATIC_BISECT: else one bad record fails its whole batch"
+
+
 def _outside(pipe: Subject, where: str, lowest: int, highest: int) -> bool:
     value = pipe.judge(where)
-    if value is UNKNOWN:
-        return False
+    return value is not UNKNOWN and not _within(value, lowest, highest)
+
+
+def _within(value: Any, lowest: int, highest: int) -> bool:
     number = whole(value)
-    return number is None or not lowest <= number <= highest
+    return number is not None and lowest <= number <= highest
 
 
 def _complete(pipe: Subject, at: str) -> Iterator[str]:
@@ -135,26 +151,45 @@ def filtered(pipe: Subject) -> Iterator[str]:
         elif reads:
             yield f"set {_FILTERS}: without it every update and removal in the table passes too"
         return
+    always = _IN_EACH_CHANGE if _reads_dynamodb(pipe) else frozenset[str]()
     for index in range(len(cast("list[Any]", filters))):
         where = (*_FILTERS.split("."), index, "pattern")
         pattern = pipe.judge(where)
         if pattern is UNKNOWN:
             continue
-        tests = _tests(json_document(pattern)) if isinstance(pattern, str) else None
-        if tests is None:
-            yield f"write {spell(where)} as an event pattern: JSON text of an object whose fields hold lists"
-        elif not tests:
+        parsed = json_document(pattern) if isinstance(pattern, str) else None
+        selects = _selects(cast("dict[str, Any]", parsed), always) if isinstance(parsed, dict) else None
+        if selects is None:
+            yield f"write {spell(where)} as an event pattern: JSON text of an object whose fields hold lists of values"
+        elif not selects:
             yield f"have {spell(where)} select something: as it is, every record passes"
 
 
-def _tests(pattern: Any) -> int | None:
-    """How many fields an event pattern tests; None when it is no event pattern."""
-    if isinstance(pattern, list):
-        return 1
-    if not isinstance(pattern, dict):
+# What each record of a table's stream has, all of it text, by the API reference of Amazon DynamoDB Streams.
+_IN_EACH_CHANGE = frozenset({"awsRegion", "eventID", "eventName", "eventSource", "eventSourceARN", "eventVersion"})
+
+
+def _selects(pattern: dict[str, Any], always: frozenset[str]) -> bool | None:
+    """Whether some record without one of the fields, or with another value, is refused; None for no event pattern.
+
+    `always` are the fields that each record has, of which only a value can be refused.
+    """
+    found = [_field_selects(name, value, always) for name, value in pattern.items()]
+    return None if None in found else True in found
+
+
+def _field_selects(name: str, value: Any, always: frozenset[str]) -> bool | None:
+    if isinstance(value, dict):
+        return _selects(cast("dict[str, Any]", value), frozenset())
+    if not isinstance(value, list) or not value:
         return None
-    tests = [_tests(value) for value in cast("dict[str, Any]", pattern).values()]
-    return None if None in tests else sum(filter(None, tests))
+    matchers = cast("list[Any]", value)
+    if name == "$or":
+        branches = [
+            _selects(cast("dict[str, Any]", one), always) if isinstance(one, dict) else None for one in matchers
+        ]
+        return None if None in branches else False not in branches
+    return name not in always or bool(restricts(matchers))
 
 
 def template_safe(pipe: Subject) -> Iterator[str]:
@@ -199,7 +234,9 @@ RULES = (
         check=stream_bounded,
         settings={
             "maximumRetryAttempts": Whole(
-                default=185, minimum=0, why="The most retries that are accepted: by default what a rule's target has."
+                default=185,
+                minimum=0,
+                why="The most retries that are accepted, by default those of a rule's target; -1 leaves it to the age.",
             ),
             "kinesisRetentionSeconds": Whole(
                 default=_DYNAMODB_SECONDS, minimum=_DYNAMODB_SECONDS, why="How long the Kinesis streams keep a record."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pulumi_policy import Severity
 
-from policy.documents import ARN_PARTS, UNREADABLE, Statement, json_document, statements
+from policy.documents import ARN_PARTS, SOURCE_KEYS, UNREADABLE, Statement, json_document, statements
 from policy.props import MISSING, UNKNOWN, Path, whole
 from policy.rule import Control, Group, Rule, StackRule, Whole
 
@@ -81,9 +81,9 @@ SENDERS = {
 }
 _EVERYBODY = ("*", "AWS")  # the kinds of principal whose "*" is everybody
 _EVERYTHING = ("*", "sqs:*")
+_WORST = ("sqs:purgequeue", "sqs:setqueueattributes")  # the second lets one rewrite the policy
 _SEND = "sqs:sendmessage"
 _TRUTH = frozenset({"Bool", "BoolIfExists"})
-_ON_BEHALF_OF = ("aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID", "aws:SourceOrgPaths", "aws:SourceOwner")
 
 
 # --- one queue, one policy
@@ -115,7 +115,11 @@ def policy_closed(resource: Subject) -> Iterator[str]:
 
 
 def _all_actions(statement: Statement) -> bool:
-    return bool(statement.not_actions) or any(_lower(action) in _EVERYTHING for action in statement.actions)
+    """Whether it allows all but some, or the worst, by a wildcard and not by their names."""
+    actions = [action.lower() for action in statement.actions if isinstance(action, str)]
+    worst = [action for action in actions if any(fnmatchcase(one, action) for one in _WORST)]
+    covered = all(any(fnmatchcase(one, action) for action in worst) for one in _WORST)
+    return bool(statement.not_actions) or (covered and any({"*", "?"} & set(action) for action in worst))
 
 
 # An account as a principal: its number, or the ARN of its root, which mean the same.
@@ -132,7 +136,7 @@ def _to_owner(statement: Statement) -> bool:
 
 def _any_source(statement: Statement) -> bool:
     by_service = any(kind == "Service" for kind, _ in statement.principals)
-    return by_service and not statement.restricted(_ON_BEHALF_OF)
+    return by_service and not statement.restricted(SOURCE_KEYS)
 
 
 def _lower(action: Any) -> Any:

@@ -167,7 +167,7 @@ def _names_events(pattern: Any) -> Any:
     if not isinstance(pattern, dict):
         return False
     pattern = cast("dict[str, Any]", pattern)
-    found = [_restricts(pattern.get(key)) for key in ("source", "detail-type")]
+    found = [restricts(pattern.get(key)) for key in ("source", "detail-type")]
     if branches := items(pattern.get("$or")):
         found.append(_all(UNKNOWN if branch is UNKNOWN else _names_events(branch) for branch in branches))
     return True if True in found else UNKNOWN if UNKNOWN in found else False
@@ -178,7 +178,7 @@ def _all(found: Iterable[Any]) -> Any:
     return False if False in answers else UNKNOWN if UNKNOWN in answers else True
 
 
-def _restricts(matchers: Any) -> Any:
+def restricts(matchers: Any) -> Any:
     """Whether a field's matchers, of which one has to match, refuse anything."""
     if matchers is UNKNOWN:
         return UNKNOWN

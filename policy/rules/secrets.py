@@ -20,28 +20,53 @@ PARAMETER = "aws:ssm/parameter:Parameter"
 HELD = {
     "aws:apigateway/apiKey:ApiKey": ("value",),
     "aws-native:apigateway:ApiKey": ("value",),
-    "aws:secretsmanager/secretVersion:SecretVersion": ("secretString", "secretBinary"),
+    "aws:secretsmanager/secretVersion:SecretVersion": ("secretString", "secretStringWo", "secretBinary"),
     "aws-native:secretsmanager:Secret": ("secretString",),
-    PARAMETER: ("value", "insecureValue"),
+    PARAMETER: ("value", "valueWo", "insecureValue"),
 }
 FUNCTIONS = frozenset({"aws:lambda/function:Function", "aws-native:lambda:Function"})
 
 # Names that end in the secret itself. Those of what is said of one (_NAME, _ARN, _ID, _PATH, _TTL, _URL ...) end in
-# something else, and SECRET or CREDENTIALS alone may be either.
+# something else, and SECRET, PASS or CREDENTIALS alone may be either. PWD alone is where a process runs.
 _NAMES_A_SECRET = re.compile(
-    r"(?:^|_)(?:(PASSWORD|PASSWD|PASSPHRASE)|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRET_ACCESS_KEY"
-    r"|(?:API|AUTH|CLIENT|COOKIE|HMAC|JWT|SESSION|SHARED|SIGNING|WEBHOOK)_?SECRET)$"
+    r"(PASSWORD|PASSWD|PASSPHRASE|_PWD|(?:ADMIN|DB|FTP|LDAP|MAIL|MONGO|MYSQL|PG|REDIS|ROOT|SMTP|USER)_?PASS)$"
+    r"|(?:^|_)(?:TOKEN|(?:API|ENCRYPTION|PRIVATE|SECRET)_?KEY|SECRET_ACCESS_KEY"
+    r"|(?:API|APP|AUTH|CLIENT|COOKIE|HMAC|JWT|SESSION|SHARED|SIGNING|WEBHOOK)_?SECRET)$"
+)
+# Tokens that authorise nobody: marks in a text, places in a list, and what tells one request from its repetition.
+_OPEN_TOKEN = re.compile(
+    r"(?:^|_)(?:BOS|CLS|CONTINUATION|EOS|IDEMPOTENCY|MASK|NEXT|PAD|PAGE|PAGINATION|SEP|STOP|UNK)_?TOKEN$"
+)
+# Keys that their issuers mark as such, whatever they are called here.
+_KEY = re.compile(
+    r"(?<!\w)(?:[rs]k_(?:live|test)_\w{4}|gh[opsu]_\w{4}|github_pat_\w{4}|glpat-\w{4}|xox[abeoprs]-\w{4}"
+    r"|A[KS]IA[0-9A-Z]{12}|AIza[\w-]{4}|npm_\w{30}|SG\.[\w-]{16}|-----BEGIN [A-Z ]*PRIVATE KEY)"
+)
+# The password of a URL, unless it is a place to put one into: ${PASSWORD}, {password}, <password>, $PASSWORD, %s, ***.
+_IN_A_URL = re.compile(
+    r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^/?#\s:@]*:(?!(?:\$?\{[^@]*\}|<[^@]*>|\$[A-Z_]+|%s|\*+)@)[^/?#\s@]+@",
+    re.IGNORECASE,
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-# An ARN or a CloudFormation reference: where the secret is, not what it is.
-_REFERENCE = re.compile(r"arn:aws[\w-]*:[a-z0-9-]+:|\{\{resolve:")
+# An ARN, a CloudFormation reference, or one of those that tools resolve: where the secret is, not what it is.
+_REFERENCE = re.compile(
+    r"arn:aws[\w-]*:[a-z0-9-]+:|\{\{resolve:|(?:op://|(?:secretsmanager|ssm|ssm-secure|vault):)[\w./#@-]+\Z"
+    r"|projects/[\w-]+/secrets/[\w-]+(?:/versions/\w+)?\Z"
+)
+# A key of KMS by its alias or its id, which a function is told to encrypt with.
+_KMS_KEY = re.compile(r"alias/[\w/-]+|mrk-[\da-f]{32}|[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}")
 # Names in the way of Parameter Store and Secrets Manager, made of words. A slash alone tells nothing: random text in
 # Base64 has it too, but hardly ever keeps to words of one case with digits at their ends.
 _WORD = r"(?:[A-Z]?[a-z]+\d*(?:[A-Z][a-z]+\d*)*|[A-Z]+\d*)"
 _SEGMENT = rf"{_WORD}(?:[._-](?:{_WORD}|\d+))*"
-_PATH = re.compile(rf"(?P<root>/)?(?:(?:{_SEGMENT}|\d+)/)+(?P<last>{_SEGMENT})")
-# How many, or for how long: no token and no key has so few digits. A password may.
-_NUMBER = re.compile(r"\d{1,7}")
+_PATH = re.compile(rf"(?P<root>/)?(?P<first>{_SEGMENT}|\d+)/(?:(?:{_SEGMENT}|\d+)/)*(?P<last>{_SEGMENT})")
+_STAGES = frozenset({"dev", "development", "live", "prd", "prod", "production", "qa", "staging", "stg", "test", "uat"})
+_CAPITALISED = re.compile(r"/[A-Z]")
+# How many, for how long or which version: no token and no key has so few digits. A password may.
+_NUMBER = re.compile(r"v?\d{1,7}")
+# What some headers for tokens take in place of one: a password may be any word, but hardly one of the others.
+_IN_PLACE = frozenset({"fetch", "no-check", "nocheck", "required"})
+_SWITCHES = frozenset({"", "true", "false"})
 
 
 def plaintext_secrets(resource: Subject) -> Iterator[str]:
@@ -69,9 +94,9 @@ def _in_environment(function: Subject) -> Iterator[tuple[Path, Any]]:
     function.given("environment.variables")
     variables = function.get("environment.variables")
     for name in variables if isinstance(variables, dict) else ():
-        path = ("environment", "variables", name)
-        if names_a_secret(name):
-            yield from ((path, value) for path, value in function.each(path) if not _told_openly(name, value))
+        for path, value in function.each(("environment", "variables", name)):
+            if shows_a_secret(value) or (names_a_secret(name) and not _told_openly(name, value)):
+                yield path, value
 
 
 def names_a_secret(name: str) -> bool:
@@ -80,7 +105,17 @@ def names_a_secret(name: str) -> bool:
 
 
 def _named(name: str) -> re.Match[str] | None:
-    return _NAMES_A_SECRET.search(_CAMEL.sub("_", name).replace("-", "_").upper())
+    words = _words(name)
+    return None if _OPEN_TOKEN.search(words) else _NAMES_A_SECRET.search(words)
+
+
+def _words(name: str) -> str:
+    return _CAMEL.sub("_", name).replace("-", "_").upper()
+
+
+def shows_a_secret(value: Any) -> bool:
+    """Whether a value is, by its looks and whatever its name, a key of a well-known issuer or a URL with a password."""
+    return isinstance(value, str) and bool(_KEY.search(value) or _IN_A_URL.search(value))
 
 
 def is_no_secret(name: str, value: Any) -> bool:
@@ -91,18 +126,32 @@ def is_no_secret(name: str, value: Any) -> bool:
         return False
     named = _named(name)
     is_password = named is not None and named[1] is not None
-    return text.lower() in ("", "true", "false") or bool(_NUMBER.fullmatch(text) and not is_password)
+    of_a_token = text.lower() in _IN_PLACE or _NUMBER.fullmatch(text)
+    return text.lower() in _SWITCHES or bool(of_a_token and not is_password)
 
 
 def _told_openly(name: str, value: Any) -> bool:
     """Whether a function may be told the value as it is: no secret, or where one is kept."""
-    return is_no_secret(name, value) or (isinstance(value, str) and _is_reference(value))
+    if is_no_secret(name, value):
+        return True
+    if not isinstance(value, str):
+        return False
+    of_kms = _words(name).endswith(("ENCRYPTION_KEY", "ENCRYPTIONKEY")) and _KMS_KEY.fullmatch(value)
+    return bool(of_kms) or _is_reference(value)
 
 
 def _is_reference(text: str) -> bool:
-    """An ARN and the like, a path from the root, or one to something that is called like a secret."""
+    """An ARN and the like, or a path: from a stage, to something that is called like a secret, or from the root.
+
+    From the root all words begin small: capitalised ones may be a passphrase.
+    """
+    if _REFERENCE.match(text):
+        return True
     path = _PATH.fullmatch(text)
-    return bool(_REFERENCE.match(text)) or bool(path and (path["root"] or names_a_secret(path["last"])))
+    if path is None:
+        return False
+    staged = path["first"].lower() in _STAGES
+    return staged or names_a_secret(path["last"]) or bool(path["root"] and not _CAPITALISED.search(text))
 
 
 RULES = (

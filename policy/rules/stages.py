@@ -97,19 +97,23 @@ def limits(subject: Subject, place: Node, rate: str, burst: str) -> Iterator[str
         subject.deferred(place.path)
         return
     for name, most in ((rate, subject.settings["maximumRate"]), (burst, subject.settings["maximumBurst"])):
-        limit = place.at(name)
-        if limit.unknown:
-            subject.deferred(limit.path)
-            continue
-        subject.decided(limit.path)
-        if limit.missing:
-            yield f"set {limit}: without it only the limit that the account's APIs share is left"
-        elif isinstance(limit.value, bool) or not isinstance(limit.value, int | float):
-            yield f"set {limit} to a number"
-        elif limit.value <= 0:
-            yield f"raise {limit} above 0"
-        elif limit.value > most:
-            yield f"lower {limit} to {most} or less"
+        yield from within_limit(subject, place.at(name), most)
+
+
+def within_limit(subject: Subject, limit: Node, most: int) -> Iterator[str]:
+    """What to change at one limit, which the rule counts as decided or deferred."""
+    if limit.unknown:
+        subject.deferred(limit.path)
+        return
+    subject.decided(limit.path)
+    if limit.missing:
+        yield f"set {limit}: without it only the limit that the account's APIs share is left"
+    elif isinstance(limit.value, bool) or not isinstance(limit.value, int | float):
+        yield f"set {limit} to a number"
+    elif limit.value <= 0:
+        yield f"raise {limit} above 0"
+    elif limit.value > most:
+        yield f"lower {limit} to {most} or less"
 
 
 def observable(subject: Subject) -> Iterator[str]:

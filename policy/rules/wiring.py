@@ -13,8 +13,9 @@ from policy.documents import Statement, items, json_document, statements
 from policy.mapping_templates import without_comments
 from policy.props import MISSING, UNKNOWN
 from policy.rest_api import Integration, body, operations, resource
-from policy.rule import Control, Group, StackRule
+from policy.rule import Control, Group, StackRule, Texts
 from policy.rules import http_api
+from policy.rules.api import BODIES
 from policy.rules.routing import BUS_POLICY, BUSES, EVENT_RULES, TARGET, bus_named, bus_of
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 PIPE = "aws:pipes/pipe:Pipe"
 NATIVE_PIPE = "aws-native:pipes:Pipe"
-REST_API = "aws:apigateway/restApi:RestApi"
-NATIVE_REST_API = "aws-native:apigateway:RestApi"
 INTEGRATION = "aws:apigateway/integration:Integration"
 NATIVE_METHOD = "aws-native:apigateway:Method"
 ROLE = "aws:iam/role:Role"
@@ -54,16 +53,17 @@ class Emission:
 def wired(stack: Stack) -> Iterator[tuple[Member, str]]:
     """What is emitted has a rule, a rule has an emitter and a target, and a target is on the bus of its rule.
 
-    A rule that is disabled needs no target.
+    A rule that is disabled needs no target, and takes nothing.
 
     Says nothing of buses that others share: rules elsewhere may take what is emitted here when this stack has none on
-    that bus, and anybody may emit what a rule takes unless the bus refuses all but roles whose events are known.
+    that bus or the bus is one of `sharedBuses`, and anybody may emit what a rule takes unless the bus refuses all but
+    roles whose events are known.
     """
     buses = stack.of(BUSES)
     emissions = list(_emissions(stack, buses))
     rules = [(rule, bus_of(rule, "eventBusName", buses)) for rule in stack.of(EVENT_RULES)]
     for bus in buses:
-        lost = list(_lost(bus, emissions, rules))
+        lost = [] if _is_shared(bus) else list(_lost(bus, emissions, rules))
         yield from lost
         # A rule that waits in vain for what is lost needs no word of its own.
         by_code = None if lost else _emitted_by_code(bus, stack, buses)
@@ -73,16 +73,31 @@ def wired(stack: Stack) -> Iterator[tuple[Member, str]]:
     yield from _targeted(stack, rules, buses)
 
 
+def _is_shared(bus: Member) -> bool:
+    """Whether the configuration says that rules of other stacks take events from it, or may mean this one."""
+    shared = bus.settings["sharedBuses"]
+    return bool(shared) and bus.get("name") in (UNKNOWN, *shared)
+
+
 def _lost(bus: Member, emissions: list[Emission], rules: list[PlacedRule]) -> Iterator[tuple[Member, str]]:
     """What is emitted on the bus, if the stack has rules there, and taken by none of them nor by one placed later."""
     if not any(on is bus for _, on in rules):
         return
     for emission in emissions:
-        if emission.bus is not bus or emission.source is None:
+        if emission.bus is not bus:
             continue
-        if not any(_may_take(rule, emission) for rule, on in rules if on in (bus, None)):
+        here = [rule for rule, on in rules if on in (bus, None) and _is_enabled(rule) is not False]
+        if not any(_may_take(rule, emission) for rule in here):
             where = f"name a source and a detail-type in {emission.where}"
-            yield emission.member, f"{where} that a rule on the bus takes, or add that rule"
+            yield emission.member, f"{where} that an enabled rule on the bus takes, or add that rule"
+
+
+def _is_enabled(rule: Member) -> bool | None:
+    """Whether the rule takes events at all; None while only the update tells."""
+    state, enabled = rule.get("state"), rule.get("isEnabled")
+    if state == "DISABLED" or enabled is False:
+        return False
+    return None if UNKNOWN in (state, enabled) else True
 
 
 def _idle(rules: list[Member], emissions: list[Emission]) -> Iterator[tuple[Member, str]]:
@@ -99,7 +114,7 @@ def _targeted(stack: Stack, rules: list[PlacedRule], buses: list[Member]) -> Ite
         inside = rule.judge("targets")
         if inside not in (MISSING, []) or any(target.refers_to("rule", rule) is not False for target in targets):
             continue
-        if rule.get("state") not in ("DISABLED", UNKNOWN) and rule.get("isEnabled") not in (False, UNKNOWN):
+        if _is_enabled(rule):
             yield rule, "give the rule a target: nobody gets the events that it takes"
     for target in targets:
         target.decided("rule")
@@ -160,7 +175,7 @@ def _emissions(stack: Stack, buses: list[Member]) -> Iterator[Emission]:
     """What pipes and the integrations of APIs emit."""
     for pipe in stack.of(frozenset({PIPE, NATIVE_PIPE})):
         yield from _pipe_emissions(pipe, buses)
-    for api in stack.of(frozenset({REST_API, NATIVE_REST_API})):
+    for api in stack.of(BODIES):
         api.decided("body")
         for operation in operations(body(api)):
             yield from _integration_emissions(api, operation.integration, buses)
@@ -317,8 +332,11 @@ RULES = (
         severity=Severity.HIGH,
         group=Group.GATEWAY,
         frameworks=(Control(framework="CWE", reference="440"),),
-        types=EVENT_RULES | {TARGET, PIPE, NATIVE_PIPE, REST_API, NATIVE_REST_API, INTEGRATION, NATIVE_METHOD},
+        types=EVENT_RULES | BODIES | {TARGET, PIPE, NATIVE_PIPE, INTEGRATION, NATIVE_METHOD},
         check=wired,
+        settings={
+            "sharedBuses": Texts(default=(), why="Names of buses from which rules of other stacks take events too.")
+        },
         url="https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html",
     ),
 )

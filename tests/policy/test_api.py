@@ -256,6 +256,63 @@ def test_a_body_that_lies_elsewhere_is_refused_even_beside_one_that_does_not():
         assert said(API, {name: "id"}) == {}
 
 
+VPC_ONLY = {"Statement": [{**OPEN, "Condition": {"StringEquals": {"aws:SourceVpce": "vpce-0a1b2c"}}}]}
+TO_ALL = {"Statement": [OPEN]}
+
+
+def reached(endpoint: Any, policy: Any, own: Any = None) -> tuple[bool, bool]:
+    """Whether the open method of an API is refused, and whether it is decided; `own` is the policy in its document."""
+    document = changed(openapi(), *PATH, "security", to=[])
+    if own is not None:
+        document["x-amazon-apigateway-policy"] = own
+    inputs = {"body": document, "endpointConfiguration": endpoint, **({} if policy is None else {"policy": policy})}
+    engine = Engine()
+    refused = engine.register(NATIVE_API, inputs).violations.get(AUTHORISED, [])
+    assert refused in ([], [open_method(ALLOWED)])
+    return bool(refused), f"{PLACE}.security" in engine.verdict(AUTHORISED, NATIVE_API).decided
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "policy", "own"),
+    [
+        ({"types": ["PRIVATE"]}, VPC_ONLY, None),
+        ({"types": "PRIVATE"}, json.dumps(VPC_ONLY), None),
+        ({"types": ["PRIVATE"]}, None, VPC_ONLY),
+        ({"types": ["PRIVATE"]}, None, None),
+        ({"types": ["PRIVATE"]}, {"Statement": []}, VPC_ONLY),
+    ],
+    ids=range(5),
+)
+def test_a_private_api_asks_nothing_of_those_whom_its_policy_names(endpoint: Any, policy: Any, own: Any):
+    assert reached(endpoint, policy, own) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "policy", "own"),
+    [
+        ({"types": ["REGIONAL"]}, VPC_ONLY, None),
+        ({"types": ["PRIVATE", "REGIONAL"]}, VPC_ONLY, None),
+        ({}, VPC_ONLY, None),
+        ({"types": ["PRIVATE"]}, TO_ALL, None),
+        ({"types": ["PRIVATE"]}, "everybody", None),
+        ({"types": ["PRIVATE"]}, VPC_ONLY, TO_ALL),
+        ({"types": ["PRIVATE"]}, NOT_YET, TO_ALL),
+    ],
+    ids=range(7),
+)
+def test_any_other_api_asks_whoever_it_is(endpoint: Any, policy: Any, own: Any):
+    assert reached(endpoint, policy, own) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "policy"),
+    [({"types": ["PRIVATE"]}, NOT_YET), ({"types": NOT_YET}, None), ({"types": [NOT_YET]}, None), (NOT_YET, None)],
+    ids=range(4),
+)
+def test_who_reaches_an_api_may_be_left_to_the_update(endpoint: Any, policy: Any):
+    assert reached(endpoint, policy) == (False, False)
+
+
 @pytest.mark.parametrize("type_", [METHOD, NATIVE_METHOD])
 def test_a_key_counts_where_somebody_says_so(type_: str):
     config = {AUTHORISED: {"authorizations": ["API_KEY"]}}

@@ -63,12 +63,15 @@ def test_an_unknown_anywhere_is_no_violation_and_no_error(rule: str, type_: str)
         assert alone(rule, program, thing, place, NOT_YET).messages == [], place
 
 
+# What our own program gives no occasion for, and why; their own cases show that they decide.
+NOT_OURS = {
+    "http-api-direct-guarded": "our one API is a REST API, as an HTTP API cannot look into what PutEvents answers",
+    "http-api-putevents-told": "our one API is a REST API, as an HTTP API cannot look into what PutEvents answers",
+}
+
+
 def test_each_rule_decides_something_on_our_own_stacks_at_the_first_preview():
     decided: Counter[str] = Counter()
-    types: set[str] = set()
     for stack in STACKS:
-        things = list(own(stack, preview=True))
-        types |= {thing.type for thing in things}
-        decided.update(run(Program(things)).decided)
-    # A rule may be about types alone that we have none of; its own cases show that it decides.
-    assert [rule.name for rule in pack.RULES if rule.types & types and not decided[rule.name]] == []
+        decided.update(run(Program(list(own(stack, preview=True)))).decided)
+    assert {rule.name for rule in pack.RULES if not decided[rule.name]} == NOT_OURS.keys()

@@ -133,6 +133,44 @@ def test_the_rule_of_a_target_may_be_one_of_the_other_provider_or_hold_the_targe
         )
 
 
+LAMBDA = "arn:aws:lambda:eu-west-1:111122223333:function:place"
+
+
+@pytest.mark.parametrize("config", [CLASSIC_CONFIG, NATIVE_CONFIG])
+@pytest.mark.parametrize("source", ["aws:sns/topicSubscription:TopicSubscription", "aws-native:sns:Subscription"])
+def test_what_is_said_of_an_alias_says_nothing_of_the_function(source: str, config: str):
+    place = function()
+    subscribed = about(source, "endpoint", place)
+    kept = {"destinationConfig": {"onFailure": {"destination": ARN.format("sqs", "letters")}}}
+    assert said(KEPT, place, subscribed) == [DROPPED]
+    for qualifier, expected in ((None, []), ("$LATEST", []), (NOT_YET, []), ("live", [DROPPED]), ("3", [DROPPED])):
+        of_it = about(config, "functionName", place, qualifier=qualifier, **kept)
+        assert said(KEPT, place, subscribed, of_it) == expected
+        unknown = about(config, "functionName", qualifier=qualifier, **kept)
+        assert said(KEPT, place, subscribed, unknown) == expected
+    live = about(config, "functionName", place, qualifier="live", **kept)
+    own = Thing(type=config, name="own", inputs={"functionName": NOT_YET, **kept}, uses={"functionName": (place.urn,)})
+    assert said(KEPT, place, subscribed, live, own) == []
+
+
+@pytest.mark.parametrize(
+    ("arn", "expected"),
+    [
+        (LAMBDA, [DROPPED]),
+        (f"{LAMBDA}:$LATEST", [DROPPED]),
+        (f"{LAMBDA}:live", []),
+        (f"{LAMBDA}:3", []),
+        (7, [DROPPED]),
+    ],
+    ids=range(5),
+)
+def test_what_is_handed_over_through_a_version_is_not_asked_of_the_function(arn: Any, expected: list[str]):
+    place = function()
+    subscribed = about("aws:sns/topicSubscription:TopicSubscription", "endpoint", place)
+    named = Thing(type=subscribed.type, name="named", inputs={"endpoint": arn}, uses=subscribed.uses)
+    assert said(KEPT, place, named) == expected
+
+
 @pytest.mark.parametrize("type_", [CLASSIC_CONFIG, NATIVE_CONFIG])
 def test_what_the_provider_fills_in_is_not_chosen(type_: str):
     inputs = {"functionName": "place", "maximumRetryAttempts": 2, "maximumEventAgeInSeconds": 21600}

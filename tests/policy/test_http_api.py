@@ -11,13 +11,17 @@ from tests.policy.cases.http_api import (
     API,
     BASES,
     BY_FUNCTION,
+    BY_ROUTE,
     ELSEWHERE,
     GUARDED,
     INTEGRATION,
+    LIMITS,
     NATIVE_API,
+    NATIVE_BY_ROUTE,
+    NATIVE_STAGE,
+    NOT_CONNECTED,
     OBJECT,
     OPEN,
-    PUT_EVENTS,
     ROUTE,
     SINGLE,
     SOCKET,
@@ -32,6 +36,8 @@ from tests.policy.engine import NOT_YET, Engine
 from tests.policy.programs import Program, Thing, places, put, run
 from tests.policy.suite import policy_of
 from tests.policy.suite import said as stack_said
+
+PUT_EVENTS = "arn:aws:apigateway:eu-west-1:events:action/PutEvents"
 
 
 def said(type_: str, inputs: dict[str, Any]) -> list[str]:
@@ -52,41 +58,18 @@ def decided(type_: str, inputs: dict[str, Any]) -> tuple[set[str], set[str]]:
         ({"integrationType": "AWS_PROXY", "integrationSubtype": "EventBridge-PutEvents-Later"}, []),
         ({"integrationType": "AWS_PROXY", "integrationSubtype": 7}, []),
         ({"integrationType": "AWS_PROXY", "integrationUri": PUT_EVENTS}, []),
-        ({"integrationType": "AWS", "integrationUri": PUT_EVENTS}, [BY_FUNCTION]),
-        (
-            {
-                "integrationType": "AWS",
-                "integrationUri": "arn:aws:apigateway:eu-west-1:events:path//",
-                "requestParameters": {"integration.request.header.X-Amz-Target": "'AWSEvents.PutRule'"},
-            },
-            [],
-        ),
-        (
-            {
-                "integrationType": "AWS",
-                "integrationUri": NOT_YET,
-                "requestTemplates": {"$default": '{"Entries": [{"DetailType": "a"}]}'},
-            },
-            [BY_FUNCTION],
-        ),
+        ({"integrationType": "AWS", "integrationUri": PUT_EVENTS}, []),
     ],
-    ids=range(7),
+    ids=range(5),
 )
-def test_an_integration_puts_events_by_its_subtype_or_its_uri(inputs: dict[str, Any], expected: list[str]):
+def test_an_integration_of_an_http_api_puts_events_by_its_subtype(inputs: dict[str, Any], expected: list[str]):
+    """A WebSocket API calls AWS by a URI, and can look into the answer."""
     assert said(INTEGRATION, inputs) == expected
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        {"integrationType": "AWS_PROXY", "integrationSubtype": NOT_YET},
-        {"integrationType": "AWS", "integrationUri": NOT_YET},
-        {"integrationType": NOT_YET, "integrationUri": "arn:aws:apigateway:eu-west-1:sqs:action/SendMessage"},
-    ],
-    ids=range(3),
-)
-def test_an_integration_that_is_not_known_yet_is_left_to_the_update(inputs: dict[str, Any]):
-    assert decided(INTEGRATION, inputs) == (set(), {"integrationSubtype"})
+def test_an_integration_that_is_not_known_yet_is_left_to_the_update():
+    unknown = {"integrationType": "AWS_PROXY", "integrationSubtype": NOT_YET}
+    assert decided(INTEGRATION, unknown) == (set(), {"integrationSubtype"})
 
 
 def test_a_function_that_is_not_known_yet_is_a_function():
@@ -201,6 +184,99 @@ def test_a_websocket_api_asks_when_somebody_connects():
     assert changed(SOCKET, opened, (INTEGRATION, "send", "integrationType", NOT_YET)) == []
 
 
+def test_a_websocket_api_without_a_route_for_connecting_is_open():
+    without = Program(list(BASES[SOCKET]))
+    without.remove(ROUTE, "connect")
+    assert stack_said(GUARDED, *without.things) == [NOT_CONNECTED]
+    without.put(ROUTE, "send", "authorizationType", "NONE")
+    assert stack_said(GUARDED, *without.things) == [NOT_CONNECTED]
+    elsewhere = [thing for thing in without.things if thing.type != API]
+    assert stack_said(GUARDED, *elsewhere) == []
+    without.put(INTEGRATION, "send", "integrationType", "AWS_PROXY")
+    assert stack_said(GUARDED, *without.things) == []
+
+
+def test_a_route_that_may_be_the_one_for_connecting_is_left_to_the_update():
+    program = Program(list(BASES[SOCKET]))
+    program.put(ROUTE, "connect", "routeKey", NOT_YET)
+    assert stack_said(GUARDED, *program.things) == []
+    program.put(ROUTE, "connect", "routeKey", "$disconnect")
+    assert stack_said(GUARDED, *program.things) == [NOT_CONNECTED]
+    of_another = dataclasses.replace(program.remove(ROUTE, "connect"), inputs={"routeKey": "$connect"}, uses={})
+    program.add(of_another)
+    assert stack_said(GUARDED, *program.things) == [NOT_CONNECTED]
+
+
+RATE, BURST = LIMITS
+HIGH = {RATE: 900000, BURST: 500000}
+LOWER = ["lower {0}.throttlingBurstLimit to 5000 or less", "lower {0}.throttlingRateLimit to 10000 or less"]
+UNLIMITED = [unlimited(BURST), unlimited(RATE)]
+OWN, OTHERS = {"routeKey": "POST /confirm"}, {"routeKey": "GET /orders"}
+
+
+@pytest.mark.parametrize("base", [SINGLE, TEXT])
+@pytest.mark.parametrize(
+    ("default", "routes", "expected"),
+    [
+        (LIMITS, [], []),
+        (LIMITS, [OWN], []),
+        (LIMITS, [{**OTHERS, **HIGH}], []),
+        (LIMITS, [{**OWN, **HIGH}], [line.format("routeSettings[0]") for line in LOWER]),
+        (LIMITS, [{**OWN, RATE: 900000}], [LOWER[1].format("routeSettings[0]")]),
+        (LIMITS, [{"routeKey": NOT_YET, **HIGH}], []),
+        (LIMITS, NOT_YET, []),
+        (HIGH, [{**OWN, **LIMITS}], []),
+        (HIGH, [{**OWN, RATE: 5}], [LOWER[0].format("defaultRouteSettings")]),
+        (None, [{**OWN, **LIMITS}], []),
+        (None, [OTHERS, {**OWN, **LIMITS}], []),
+        (None, [{**OWN, RATE: 5}], [unlimited(BURST)]),
+        (None, [{**OWN, **LIMITS, RATE: NOT_YET}], []),
+        (None, [{**OTHERS, **LIMITS}], UNLIMITED),
+        (None, [{"routeKey": NOT_YET, **LIMITS}], []),
+        (None, [{"routeKey": NOT_YET}], UNLIMITED),
+        (None, [NOT_YET], []),
+        (None, NOT_YET, []),
+        (None, None, UNLIMITED),
+        (NOT_YET, [OWN], []),
+    ],
+    ids=range(20),
+)
+def test_a_limit_is_the_routes_own_or_else_the_stages(base: str, default: Any, routes: Any, expected: list[str]):
+    limits = {"defaultRouteSettings": default, "routeSettings": routes}
+    assert changed(base, *((STAGE, "all", place, value) for place, value in limits.items())) == expected
+
+
+def test_a_native_stage_has_the_limits_of_routes_by_their_keys():
+    place = (NATIVE_STAGE, "all", "routeSettings")
+    for own, expected in (
+        ({"POST /confirm": LIMITS}, []),
+        ({"GET /orders": LIMITS}, UNLIMITED),
+        ({"GET /orders": HIGH, "POST /confirm": LIMITS}, []),
+        ({"GET /orders": {}, "POST /confirm": HIGH}, [line.format("routeSettings[1]") for line in LOWER]),
+    ):
+        assert changed(NATIVE_BY_ROUTE, (*place, own)) == expected
+
+
+def test_the_limits_of_a_route_are_no_limits_of_another_that_is_direct_too():
+    assert changed(BY_ROUTE, (STAGE, "all", "routeSettings[1].routeKey", "POST /other")) == UNLIMITED
+    assert changed(BY_ROUTE, (ROUTE, "confirm", "routeKey", "POST /other")) == UNLIMITED
+    assert changed(BY_ROUTE, (ROUTE, "confirm", "routeKey", NOT_YET)) == UNLIMITED
+    program = Program([thing for thing in BASES[BY_ROUTE] if thing.type != ROUTE])
+    assert stack_said(GUARDED, *program.things) == UNLIMITED
+    assert changed(BY_ROUTE, (ROUTE, "read", "target", "integrations/confirm")) == []
+
+
+def test_the_default_route_of_a_document_is_named_as_it_is_in_a_stage():
+    document = openapi()
+    document["paths"] = {"/$default": {"x-amazon-apigateway-any-method": document["paths"]["/confirm"]["post"]}}
+    program = Program(list(BASES[OBJECT]))
+    program.put(NATIVE_API, None, "body", document)
+    program.replace(NATIVE_STAGE, "all", {"apiId": NOT_YET, "routeSettings": {"$default": LIMITS}})
+    assert stack_said(GUARDED, *program.things) == []
+    program.put(NATIVE_STAGE, "all", "routeSettings", {"ANY /$default": LIMITS})
+    assert stack_said(GUARDED, *program.things) == UNLIMITED
+
+
 @pytest.mark.parametrize(
     "place",
     ["body", "body.paths", "body.paths./confirm", "body.paths./confirm.post", "body.paths./confirm.post.security"],
@@ -223,7 +299,7 @@ def test_a_document_with_functions_alone_asks_for_nothing():
 
 
 @pytest.mark.parametrize("shape", ["text", 7, True, [], {}, [None], [[]], [{}], {"a": {"b": [1]}}])
-@pytest.mark.parametrize("name", [SINGLE, OBJECT, SOCKET])
+@pytest.mark.parametrize("name", [SINGLE, OBJECT, SOCKET, BY_ROUTE, NATIVE_BY_ROUTE])
 def test_inputs_of_another_shape_are_read_without_an_error(name: str, shape: Any):
     seen = 0
     for thing in BASES[name]:

@@ -144,6 +144,63 @@ def test_events_may_be_put_on_a_bus_that_is_named_in_part(resource: str):
     assert BUSES not in granted(Action=["events:PutEvents", "events:*", "*"], Resource=[resource, ORDERS])
 
 
+def beside(**denial: Any) -> bool:
+    """Whether a statement that allows everything is told of buses, with another one that denies something."""
+    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    document = {"Statement": [allowed, {"Effect": "Deny", **denial}]}
+    outcome = Engine().register("aws-native:iam:RolePolicy", {"roleName": "orders", "policyDocument": document})
+    assert {ACTIONS, RESOURCES} <= outcome.violations.keys()
+    return BUSES in outcome.violations
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        {"Action": "events:PutEvents", "Resource": "*"},
+        {"Action": ["sqs:*", "events:Put*"], "Resource": [BUS, "arn:aws:events:*:*:event-bus/*"]},
+        {"Action": "*", "Resource": "arn:aws-cn:events:*"},
+        {"Action": "events:PutEvents", "NotResource": BUS},
+        {"Action": "events:PutEvents", "NotResource": [NOT_YET, ORDERS]},
+        {"NotAction": ["sqs:*", NOT_YET], "Resource": "*"},
+        {"Action": NOT_YET, "Resource": "*"},
+        {"Action": "events:*", "Resource": [NOT_YET]},
+    ],
+    ids=range(8),
+)
+def test_what_is_denied_on_all_buses_but_some_is_not_allowed_on_any(denial: dict[str, Any]):
+    assert not beside(**denial)
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        {"Action": "events:PutRule", "Resource": "*"},
+        {"Action": [7], "Resource": "*"},
+        {"Action": "events:PutEvents", "Resource": BUS},
+        {"Action": "events:PutEvents", "Resource": f"arn:aws:events:*:{ACCOUNT}:event-bus/*"},
+        {"Action": "events:PutEvents", "Resource": "arn:aws:events:eu-west-1:*:event-bus/*"},
+        {"Action": "events:PutEvents", "Resource": "arn:aws:events:*:*:event-bus/orders-*"},
+        {"Action": "events:PutEvents", "Resource": [7]},
+        {"Action": "events:PutEvents", "NotResource": [BUS, BUS.replace("orders", "*")]},
+        {"NotAction": "events:*", "Resource": "*"},
+        {"Action": "events:PutEvents", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {"Action": "events:PutEvents", "Resource": "*", "Condition": NOT_YET},
+        {"Action": "events:PutEvents", "Resource": "*", "Effect": "Allow"},
+        {"Action": "events:PutEvents", "Resource": "*", "Effect": NOT_YET},
+    ],
+    ids=range(13),
+)
+def test_what_is_denied_in_part_is_allowed_on_any_other(denial: dict[str, Any]):
+    assert beside(**denial)
+
+
+def test_a_denial_counts_for_all_documents_of_a_role():
+    allowed = {"policy": json.dumps({"Statement": {"Effect": "Allow", "Action": "events:Put*", "Resource": "*"}})}
+    denied = {"policy": json.dumps({"Statement": {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "*"}})}
+    assert BUSES in Engine().register(ROLE, {"inlinePolicies": [allowed]}).violations
+    assert BUSES not in Engine().register(ROLE, {"inlinePolicies": [allowed, denied]}).violations
+
+
 @pytest.mark.parametrize("action", ["events:DescribeEventBus", "events:PutRule", "eventsx:PutEvents"])
 def test_who_may_not_put_events_is_not_told_of_buses(action: str):
     assert BUSES not in granted(Action=[action], Resource=BUS.replace("orders", "*"))
@@ -224,6 +281,8 @@ def test_a_service_that_states_no_source_is_trusted_without_a_condition(service:
     [
         {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
         {"StringEquals": {"AWS:SourceOrgID": "o-a1b2c3d4e5"}},
+        {"ForAnyValue:StringLike": {"aws:SourceOrgPaths": "o-a1b2c3d4e5/*"}},
+        {"StringEquals": {"aws:SourceAccount": "${aws:ResourceAccount}"}},
         {"ArnLike": {"aws:SourceArn": f"arn:aws:pipes:eu-west-1:{ACCOUNT}:pipe/orders-*"}},
         {
             "StringEquals": {"aws:SourceAccount": ACCOUNT},

@@ -24,6 +24,7 @@ def escaped(value: str, fix: str = FIX) -> str:
 
 BODY = "$input.json('$')"
 NAME = "$input.path('$.name')"
+SOURCE = "$input.path('$.source')"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,7 @@ NAME = "$input.path('$.name')"
         ('"$context.requestId $stageVariables.bus $util"', set()),
         ('"$context.identity.sourceIp"', set()),
         ('"$context.identity.userAgent"', RAW),
+        ('"$context.identity.clientCert.subjectDN"', RAW),
         ('"$context.authorizer.claims.name"', RAW),
         ('"$context.path"', RAW),
         ("\"$util.escapeJavaScript('plain')\"", set()),
@@ -81,7 +83,7 @@ NAME = "$input.path('$.name')"
         ('"costs $ 5 and # 6 and $5"', set()),
         ('"$input.path(1', RAW | UNREAD),
     ],
-    ids=range(51),
+    ids=range(52),
 )
 def test_a_detail(detail: str, expected: set[Flaw]):
     assert flaws(entry(detail)) == expected
@@ -118,6 +120,72 @@ def test_what_is_set_before(before: str, detail: str, expected: set[Flaw]):
 
 
 @pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (f"""#set($d = '{{"carrier": "acme", "name": "' + {NAME} + '"}}')""", RAW),
+        (f"""#set($n = {NAME})#set($d = '{{"name": "' + $n + '"}}')""", RAW),
+        (f"""#set($n = {NAME})#set($d = "{{""name"": ""$n""}}")""", RAW),
+        (f"""#set($n = {NAME})#set($d = "{{''name'': ''$n''}}")""", RAW),
+        (f"""#set($n = {NAME})#set($d = '{{"name": "' + ($n) + '"}}')""", RAW),
+        (f"""#set($n = {NAME})#set($d = '{{"count": ' + $n + '}}')""", RAW),
+        (f"""#set($n = {NAME})#set($d = '[' + $n + ']')""", RAW),
+        (f"""#set($n = {NAME})#set($d = 'said "' + $n + '"')""", RAW),
+        (f"""#set($n = {NAME})#set($d = "said ""$n"" twice")""", RAW),
+        (f"""#set($n = {NAME})#set($d = '{{"name": "' + $!{{n}} + '"}}')""", RAW),
+        (f"""#set($d = '{{"name": "' + {escaped(NAME)} + '"}}')""", set()),
+        (f"""#set($d = '{{"a": "' + {escaped(NAME)} + '", "b": "' + {NAME} + '"}}')""", RAW),
+        (f"""#set($d = '{{"a": "' + {NAME} + '", "b": "' + {escaped(NAME)} + '"}}')""", RAW),
+        (f"""#set($d = '{{"name": "' + {escaped(NAME, "")} + '"}}')""", APOSTROPHE),
+        (f"""#set($d = '{{"name": ' + {BODY} + '}}')""", set()),
+        (f"""#set($d = '{{"name": "' + {BODY} + '"}}')""", RAW),
+        ("""#set($d = '{"name": "' + $util.urlEncode($input.body) + '"}')""", set()),
+        ("""#set($d = '{"name": "' + $context.requestId + '"}')""", set()),
+        (f"#set($d = 'Dear ' + {NAME} + ', hello')", set()),
+        (f"#set($d = 'It''s ' + {NAME})", set()),
+        (f"""#set($d = "" + {NAME} + "")""", set()),
+        (f"""#set($d = '' + {NAME})""", set()),
+        (f"#set($d = {{'q': '\"', 'name': {NAME}}})", set()),
+        (f"""#if({NAME} == '"')#set($d = 'a "quote"')#end""", set()),
+        (f"""#set($a = '{{"name": "')#set($d = $a + {NAME} + '"}}')""", UNREAD),
+        (f"""#set($a = '{{"name": "')#set($b = $a)#set($d = $b + {NAME})""", UNREAD),
+        (f"""#set($a.b = '{{"name": "')#set($d = $a.b + {NAME})""", UNREAD),
+        (f"""#set($a = {{}})$a.put('b', '{{"name": "')#set($d = $a.b + {NAME})""", UNREAD),
+        (f"""#set($a = '{{"name": "')#set($d = $a.concat({NAME}))""", UNREAD),
+        (f"""#set($a = '{{"name": "?"')#set($d = $a.replace('?', {NAME}))""", UNREAD),
+        (f"""#set($a = 'name: ?')#set($d = $a.replace('?', {NAME}))""", set()),
+        (f"""#set($n = {NAME})#set($d = $n.concat('"'))""", UNREAD),
+        (f"""#set($n = {NAME})#set($d = $n.replaceAll('x', '"'))""", UNREAD),
+        (f"""#set($n = {NAME})#set($d = $n.replaceAll('"', ''))""", set()),
+        (f"""#set($n = {NAME})#set($d = $n.split('"'))""", set()),
+        ("""#set($a = '{"name": "')#set($d = $a.concat($util.urlEncode($input.body)))""", set()),
+        (f"""#set($a = '{{"name": "')#set($d = $a.indexOf({NAME}))""", set()),
+        (f"""#set($a = 'name: ')#set($d = $a + {NAME})""", set()),
+        ("""#set($a = '{"name": "')#set($d = $a + $util.urlEncode($input.body) + '"}')""", set()),
+        (f"""#set($d = '')#foreach($x in [1])#set($d = $d + {NAME})#set($d = $d + '"')#end""", RAW | UNREAD),
+        (f"""#set($d = '{{')#set($d = $d + {escaped(NAME)})""", UNREAD),
+        ("""#set($d = "#foreach($x in $input.path('$'))$x.name#end")""", UNREAD),
+    ],
+    ids=range(42),
+)
+def test_no_later_escape_makes_up_for_one_that_was_due_when_a_text_was_put_together(before: str, expected: set[Flaw]):
+    """The text as a whole is escaped for the string that it ends up in, and only for that."""
+    assert flaws(entry(f'"{escaped("$d")}"', before)) == expected
+
+
+def test_an_escape_for_a_string_within_a_text_is_none_for_the_string_around_it():
+    before = f"""#set($d = '{{"name": "' + {escaped(NAME)} + '"}}')"""
+    assert flaws(entry('"$d"', before)) == RAW
+    assert flaws(entry(f'"{escaped("$d")}"', before)) == set()
+
+
+def test_what_is_in_braces_ends_with_them():
+    template = f'{{"Entries": [{{"Detail": ${{n}}, "Source": "a", "Resources": ["${{none}}", "{SOURCE}"]}}]}}'
+    assert flaws(template) == {"Resources"}
+    assert flaws(entry("$n", "#set($n = ${input.json('$')})")) == set()
+    assert flaws(entry("$n", "#set($n = ${input.path('$')})")) == RAW
+
+
+@pytest.mark.parametrize(
     ("template", "expected"),
     [
         ('{"Source": "$input.params(\'s\')"}', {"Source"}),
@@ -144,9 +212,6 @@ def test_what_is_set_before(before: str, detail: str, expected: set[Flaw]):
 )
 def test_what_routes_is_not_the_callers(template: str, expected: set[object]):
     assert flaws(template) == expected
-
-
-SOURCE = "$input.path('$.source')"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +241,8 @@ SOURCE = "$input.path('$.source')"
         ("", '$context["identity"].get("userAgent")'),
         ("", "$context.identity"),
         ("", "$context.authorizer.get('claims')"),
+        ("", "$context.identity.clientCert.subjectDN"),
+        ("", "$context.identity['clientCert'].issuerDN"),
         ("", "$context.path-"),
         ("", "$context.requestId.concat($input.body)"),
         ("", "$input['body']"),
@@ -195,7 +262,7 @@ SOURCE = "$input.path('$.source')"
         (f"#set\n($s = {SOURCE})", "$s"),
         (f"#if($x)(#else ({SOURCE}))#end#set($s = $util.urlEncode({SOURCE}))", "$s"),
     ],
-    ids=range(42),
+    ids=range(44),
 )
 def test_what_the_caller_chooses_is_followed_through_objects_branches_and_loops(before: str, source: str):
     """Each of these is the caller's source; beside it nothing is."""

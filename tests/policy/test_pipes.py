@@ -17,6 +17,8 @@ from tests.policy.cases.pipes import (
     LOG,
     NATIVE,
     NO_LOG,
+    NO_PATTERN,
+    NOTHING_SELECTED,
     PARAMETERS,
     TARGET,
     TEMPLATE,
@@ -135,6 +137,90 @@ def test_a_bus_is_known_by_its_arn_or_its_parameters_and_other_targets_take_larg
         unknown = put(said_of_it, "target", NOT_YET)
         assert said(BOUNDED, pipe(type_, unknown)) == []
         assert verdict(BOUNDED, type_, unknown).deferred == {f"{at}.batchSize"}
+
+
+@pytest.mark.parametrize(
+    ("retries", "seconds", "messages"),
+    [
+        (-1, 3600, []),
+        (None, 3600, []),
+        (-1, NOT_YET, []),
+        (NOT_YET, -1, [age]),
+        (-1, -1, [attempts, age]),
+        (None, None, [attempts, age]),
+        (-1, 86400, [attempts, age]),
+        (-1, 0, [attempts, age]),
+        (-2, 3600, [attempts]),
+        ("-1", 3600, [attempts]),
+        (186, 3600, [attempts]),
+        (186, NOT_YET, [attempts]),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_retries_without_a_number_end_with_the_records_age(
+    type_: str, stream: str, retries: Any, seconds: Any, messages: list[Any]
+):
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    inputs = put(good(type_, stream), f"{at}.maximumRetryAttempts", retries)
+    inputs = put(inputs, f"{at}.maximumRecordAgeInSeconds", seconds)
+    assert said(BOUNDED, pipe(type_, inputs)) == sorted(message(at) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected", "deferred"), [(1, False, False), (2, True, False), (None, True, False), (NOT_YET, False, True)]
+)
+@pytest.mark.parametrize(("type_", "stream"), STREAMS)
+def test_a_batch_of_one_record_needs_no_bisection(
+    type_: str, stream: str, size: Any, *, expected: bool, deferred: bool
+):
+    at = f"sourceParameters.{PARAMETERS[type_, stream]}"
+    inputs = put(drop(good(type_, stream), f"{at}.onPartialBatchItemFailure"), f"{at}.batchSize", size)
+    inputs = {**drop(inputs, "targetParameters"), "target": ARN.format("sqs", "orders")}
+    assert said(BOUNDED, pipe(type_, inputs)) == ([bisect(at)] if expected else [])
+    assert (f"{at}.batchSize" in verdict(BOUNDED, type_, inputs).deferred) == deferred
+    unknown = put(put(inputs, f"{at}.batchSize", 10), f"{at}.onPartialBatchItemFailure", NOT_YET)
+    assert said(BOUNDED, pipe(type_, unknown)) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "selects"),
+    [
+        ('{"eventName": [{"exists": true}]}', False),
+        ('{"eventName": [{"prefix": ""}]}', False),
+        ('{"eventName": [{"suffix": ""}]}', False),
+        ('{"eventName": [{"wildcard": "*"}]}', False),
+        ('{"eventName": ["INSERT", {"wildcard": "*"}]}', False),
+        ('{"eventID": [{"exists": true}], "eventName": [{"prefix": ""}]}', False),
+        ('{"eventID": [{"exists": true}], "eventName": ["INSERT"]}', True),
+        ('{"eventName": [{"prefix": "IN"}]}', True),
+        ('{"eventName": [{"exists": false}]}', True),
+        ('{"$or": [{"eventName": ["INSERT"]}, {"eventName": [{"prefix": "M"}]}]}', True),
+        ('{"$or": [{"eventName": ["INSERT"]}, {"eventName": [{"exists": true}]}]}', False),
+        ('{"$or": [{"eventName": ["INSERT"]}, {}]}', False),
+        ('{"$or": [{}], "eventName": ["INSERT"]}', True),
+        ('{"dynamodb": {"NewImage": {"state": {"S": [{"exists": true}]}}}}', True),
+        ('{"dynamodb": {"eventName": [{"prefix": ""}]}}', True),
+    ],
+    ids=range(15),
+)
+def test_a_filter_of_a_tables_stream_refuses_some_record(pattern: str, *, selects: bool):
+    """Whatever each record has, with any value, is nothing to select it by."""
+    for type_ in TYPES:
+        inputs = put(good(type_), f"{FILTERS}[0].pattern", pattern)
+        assert said(FILTER, pipe(type_, inputs)) == ([] if selects else [NOTHING_SELECTED])
+
+
+@pytest.mark.parametrize("pattern", ['{"$or": [7]}', '{"$or": [{"a": "b"}]}', '{"$or": []}', '{"a": {"b": []}}'])
+def test_a_filter_of_another_shape_is_no_event_pattern(pattern: str):
+    for type_ in TYPES:
+        assert said(FILTER, pipe(type_, put(good(type_), f"{FILTERS}[0].pattern", pattern))) == [NO_PATTERN]
+
+
+def test_a_record_of_kinesis_need_not_have_what_a_table_has():
+    for type_ in TYPES:
+        inputs = put(good(type_, "kinesis"), f"{FILTERS}[0].pattern", '{"eventName": [{"exists": true}]}')
+        assert said(FILTER, pipe(type_, inputs)) == []
 
 
 @pytest.mark.parametrize("type_", TYPES)

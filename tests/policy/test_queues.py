@@ -23,6 +23,7 @@ from tests.policy.cases.queues import (
     RULE,
     TARGET,
     TRANSPORT,
+    anybody,
     document,
     every_action,
     inline,
@@ -318,12 +319,14 @@ def test_a_statement_that_refuses_plaintext_or_may_do_so_is_accepted(changes: di
         {"Condition": {"StringEquals": {"aws:SourceOrgID": "o-1"}}},
         {"Condition": {"StringEquals": {"aws:SourceOrgPaths": "o-1/r-1/ou-1/"}}},
         {"Condition": {"StringEquals": {"aws:SourceOwner": "111122223333"}}},
+        {"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:*:*:orders"}}},
+        {"Principal": "*", "Condition": {"ArnEquals": {"aws:SourceVpcArn": ARN.format("ec2", "vpc/vpc-0a1b2c")}}},
         {"Principal": {"Service": NOT_YET}},
         {"Action": NOT_YET},
         {"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": {}},
         {"Effect": "Deny", "Principal": {"Service": "sns.amazonaws.com"}, "Condition": {}},
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_a_statement_that_names_whom_it_admits_is_accepted(changes: dict[str, Any]):
     policy = document(DEAD, "rule/deployed")
@@ -333,7 +336,15 @@ def test_a_statement_that_names_whom_it_admits_is_accepted(changes: dict[str, An
 
 ROOT = "arn:aws:iam::111122223333:root"
 HERE = ARN.format("sqs", DEAD)
-EVERYTHING = [{"Action": "SQS:*"}, {"Action": ["*"]}, {"NotAction": "sqs:DeleteQueue"}]
+EVERYTHING = [
+    {"Action": "SQS:*"},
+    {"Action": ["*"]},
+    {"Action": "sqs:**"},
+    {"Action": ["sqs:S*", "sqs:D*", "sqs:P*", "sqs:R*", "sqs:A*"]},
+    {"Action": ["sqs:PurgeQueue", "sqs:SetQueue*"]},
+    {"Action": ["sqs:PurgeQueue", "sqs:SetQueueAttributes", NOT_YET, "sqs:?*"]},
+    {"NotAction": "sqs:DeleteQueue"},
+]
 
 
 @pytest.mark.parametrize("actions", EVERYTHING)
@@ -378,6 +389,34 @@ def test_the_owner_of_a_queue_may_be_allowed_everything(actions: dict[str, Any],
 def test_nobody_else_may_be_allowed_everything(actions: dict[str, Any], principals: Any, resources: Any):
     other = {"Effect": "Allow", "Principal": principals, "Resource": resources, **actions}
     assert said(CLOSED, queue(policy={"Statement": [other]})) == [every_action("policy.Statement[0]")]
+
+
+@pytest.mark.parametrize(
+    "actions",
+    ["sqs:Get*", ["sqs:Send*", "sqs:Purge*"], ["sqs:Set*"], ["sqs:PurgeQueue", "sqs:SetQueueAttributes", "sqs:Get*"]],
+    ids=range(4),
+)
+def test_a_wildcard_that_does_not_cover_the_worst_names_actions(actions: Any):
+    other = {"Effect": "Allow", "Principal": {"AWS": "444455556666"}, "Resource": HERE, "Action": actions}
+    assert said(CLOSED, queue(policy={"Statement": [other]})) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringLike": {"aws:PrincipalOrgID": "o-*"}},
+        {"StringLike": {"aws:PrincipalAccount": "1*"}},
+        {"StringLike": {"aws:SourceVpce": "vpce-*"}},
+        {"StringLike": {"aws:userid": "A*"}},
+        {"IpAddress": {"aws:SourceIp": ["0.0.0.0/1", "128.0.0.0/1"]}},
+        {"StringEquals": {"aws:SourceAccount": "${aws:PrincipalAccount}"}},
+    ],
+    ids=range(6),
+)
+def test_a_condition_that_names_nobody_admits_anybody(condition: dict[str, Any]):
+    policy = document(DEAD, "rule/deployed")
+    policy["Statement"][1] |= {"Principal": "*", "Condition": condition}
+    assert said(CLOSED, queue(policy=policy)) == [anybody("policy.Statement[1]")]
 
 
 def test_a_queue_is_encrypted_by_either_kind_of_key():

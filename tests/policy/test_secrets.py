@@ -54,6 +54,18 @@ def test_each_secret_that_a_function_is_told_is_one_of_pulumi(type_: str):
         "PASSWORD_FILE",
         "PASSWORDLESS",
         "MONKEY",
+        "PWD",
+        "BYPASS",
+        "SECOND_PASS",
+        # Tokens that authorise nobody.
+        "EOS_TOKEN",
+        "padToken",
+        "STOP_TOKEN",
+        "PAGE_TOKEN",
+        "NEXT_PAGE_TOKEN",
+        "nextToken",
+        "PAGINATION_TOKEN",
+        "IDEMPOTENCY_TOKEN",
         # Either the secret or what it is called.
         "SECRET",
         "DB_SECRET",
@@ -80,6 +92,17 @@ def test_what_a_function_may_be_told_openly_is_no_secret(name: str):
         "prod/db/password",
         "orders/githubToken",
         "team-a/orders.v2/CLIENT_SECRET",
+        "prod/db",
+        "staging/orders/carrier",
+        "/Prod/Orders/Carrier",
+        "prod/passwords",
+        "op://vault/github/token",
+        "ssm:/prod/stripe/api-key",
+        "ssm-secure:/prod/stripe",
+        "secretsmanager:prod/stripe/client",
+        "vault:secret/data/stripe#token",
+        "projects/orders-1/secrets/stripe",
+        "projects/orders-1/secrets/stripe/versions/latest",
         "true",
         "False",
         "",
@@ -105,7 +128,21 @@ def test_a_reference_to_a_secret_or_a_switch_is_no_secret(value: str):
         "/prod/1234",
         "x/prod/carrier",
         "prod/db/password?",
-        "prod/passwords",
+        "orders/passwords",
+        "product/db",
+        "/Winter/Summer",
+        "/winter/Summer",
+        "Winter/Summer",
+        "op:hunter",
+        "ssm:",
+        "ssm:/prod/stripe api",
+        "ssm:/prod\n",
+        "projects/orders-1/secrets",
+        "projects/orders-1/secrets/stripe\n",
+        "none",
+        "fetch",
+        "v2",
+        "alias/orders",
         # After AWS's own example of a secret access key.
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "/wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -135,6 +172,77 @@ def test_a_number_of_tokens_or_keys_is_no_secret(name: str, value: Any, *, count
 @pytest.mark.parametrize("value", ["100", 100.0])
 def test_a_number_may_well_be_a_password(name: str, value: Any):
     assert told({name: value})[0] == [message(f"environment.variables.{name}")]
+
+
+@pytest.mark.parametrize("value", ["no-check", "NoCheck", "Fetch", "required", "v2", "v10"])
+def test_a_token_may_be_a_word_that_takes_its_place(value: str):
+    assert told({"X_ATLASSIAN_TOKEN": value})[0] == []
+    assert told({"X_ATLASSIAN_PASSWORD": value})[0] != []
+
+
+KMS = "1a2b3c4d-0000-4000-8000-00000000abcd"
+
+
+@pytest.mark.parametrize("value", ["alias/orders", KMS, f"mrk-{KMS.replace('-', '')}"])
+def test_a_key_to_encrypt_with_may_be_one_of_kms(value: str):
+    assert told({"ENCRYPTION_KEY": value, "ordersEncryptionKey": value})[0] == []
+    assert told({"PRIVATE_KEY": value})[0] == [message("environment.variables.PRIVATE_KEY")]
+    assert told({"ENCRYPTION_KEY": f"{value}!"})[0] == [message("environment.variables.ENCRYPTION_KEY")]
+
+
+# Parts that only together look like keys, to those as well who look for them in repositories.
+SHOWN = [
+    "sk_" + "live_51C4n4ry",
+    "rk_" + "test_51C4n4ry",
+    "Bearer " + "gh" + "p_C4n4ryC4n4ry",
+    "github" + "_pat_C4n4ry",
+    "gl" + "pat-C4n4ry",
+    "xox" + "b-C4n4ry",
+    "AK" + "IAIOSFODNN7EXAMPLE",
+    "AI" + "zaSyC4n4ry",
+    "npm" + "_" + "C4n4ry" * 6,
+    "SG" + ".C4n4ryC4n4ryC4n4ry",
+    "-----BEGIN " + "RSA PRIVATE KEY-----",
+    "postgres://orders:hunter2@db.example/orders",
+    "redis://:hunter2@cache.example",
+    "AMQPS://orders:{hunter2@queue.example",
+]
+
+
+@pytest.mark.parametrize("name", ["STRIPE_SK", "DATABASE_URL", "PAGE_TOKEN"])
+@pytest.mark.parametrize("value", SHOWN)
+def test_a_value_that_shows_a_secret_is_one_whatever_its_name(name: str, value: str):
+    assert told({name: value})[0] == [message(f"environment.variables.{name}")]
+    assert told({name: Secret(value)})[0] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://db.example:5432/orders",
+        "postgres://orders@db.example/orders",
+        "postgres://orders:${PASSWORD}@db.example/orders",
+        "postgres://orders:{password}@db.example/orders",
+        "postgres://orders:{{resolve:secretsmanager:orders}}@db.example/orders",
+        "postgres://orders:<password>@db.example/orders",
+        "postgres://orders:$PASSWORD@db.example/orders",
+        "postgres://orders:%s@db.example/orders",
+        "postgres://orders:***@db.example/orders",
+        "https://db.example:8443/orders@home",
+        "https://db.example/a:b@c",
+        "task_sk_live_orders",
+        "xsk_live_orders",
+        "AKIA",
+        "orders",
+        7,
+        NOT_YET,
+    ],
+    ids=range(17),
+)
+def test_a_value_that_shows_none_is_judged_by_its_name(value: Any):
+    messages, engine = told({"DATABASE_URL": value})
+    assert messages == []
+    assert engine.verdict(PLAINTEXT, FUNCTION).deferred == set()
 
 
 @pytest.mark.parametrize("value", [7, ["a"], {"a": "b"}, True])

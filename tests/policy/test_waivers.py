@@ -31,6 +31,12 @@ def test_what_is_waived_is_reported_with_its_reason_and_not_refused(key: str):
     assert refused(FAST, RATE, {key: WHY}) == ([], [f"{RATE} is waived: {WHY} (It says: {TOO_FAST}.)"])
 
 
+def test_a_name_with_brackets_is_waived_as_it_is():
+    thing = Thing(type=CLASSIC_DESTINATION, name="fast[0]", inputs=FAST.inputs)
+    for key in (thing.urn, "fast[0]"):
+        assert refused(thing, RATE, {key: WHY}) == ([], [f"{RATE} is waived: {WHY} (It says: {TOO_FAST}.)"])
+
+
 @pytest.mark.parametrize("key", ["fas", "FAST", "urn:pulumi:other::*"])
 def test_a_waiver_covers_only_what_it_names_and_says_when_it_is_idle(key: str):
     assert refused(FAST, RATE, {key: WHY}) == (

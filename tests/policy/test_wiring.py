@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import contracts
 from tests.policy.cases.routing import BUS_POLICY, NATIVE_RULE, RULE, TARGET
 from tests.policy.cases.wiring import (
     BASES,
     CALL,
     CLASSIC_PIPE_AT,
     CLASSIC_PIPED,
+    IMPORT,
     INTEGRATION,
     METHOD,
     NATIVE_METHOD,
@@ -32,6 +35,7 @@ from tests.policy.cases.wiring import (
 )
 from tests.policy.engine import NOT_YET
 from tests.policy.programs import Program, Thing, own, places, put, run
+from tests.policy.suite import said as alone_said
 
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 MISSPELT = ["dynamodb.order"]
@@ -57,6 +61,18 @@ def misspelt(program: Program) -> None:
 @pytest.mark.parametrize("preview", [True, False])
 def test_our_own_bus_is_vouched_for(*, preview: bool):
     program = Program(list(own("prod", preview=preview)))
+    assert said(program, update=not preview) == []
+    misspelt(program)
+    assert said(program, update=not preview) == [NOBODY]
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_body_that_is_imported_is_read_like_one_of_the_api(*, preview: bool):
+    program = Program(list(own("prod", preview=preview)))
+    api = program.only(REST_API)
+    program.drop(REST_API, None, "body")
+    inputs = {"restApi": NOT_YET, "body": api.inputs["body"]}
+    program.add(Thing(type=IMPORT, name="body", inputs=inputs, uses={"restApi": (api.urn,)}))
     assert said(program, update=not preview) == []
     misspelt(program)
     assert said(program, update=not preview) == [NOBODY]
@@ -209,6 +225,76 @@ def test_of_a_bus_whose_rules_are_elsewhere_it_says_nothing():
     assert said(program) == []
 
 
+def test_of_a_bus_that_is_said_to_be_shared_it_says_nothing():
+    program = changed(CLASSIC_PIPED, lambda p: p.put(PIPE, None, f"{CLASSIC_PIPE_AT}.source", "other"))
+    bus = "aws-native:events:EventBus"
+    named = program.only(bus).inputs["name"]
+    for shared, messages in (([], 1), (["another"], 1), ([named], 0), (["another", named], 0)):
+        assert len(alone_said(WIRING, *program.things, config={"sharedBuses": shared})) == messages
+
+
+def test_a_bus_whose_name_is_not_known_yet_may_be_a_shared_one():
+    program = changed(CLASSIC_PIPED, lambda p: p.put(PIPE, None, f"{CLASSIC_PIPE_AT}.source", "other"))
+    program.put("aws-native:events:EventBus", None, "name", NOT_YET)
+    bus = program.only("aws-native:events:EventBus").urn
+    for type_, place in ((PIPE, "target"), (NATIVE_RULE, "eventBusName")):
+        thing = program.remove(type_)
+        program.add(dataclasses.replace(thing, inputs={**thing.inputs, place: NOT_YET}, uses={place: (bus,)}))
+    assert alone_said(WIRING, *program.things) == [lost(CLASSIC_PIPE_AT)]
+    assert alone_said(WIRING, *program.things, config={"sharedBuses": ["another"]}) == []
+
+
+def test_a_shared_bus_does_not_hide_a_rule_that_waits_in_vain():
+    program = changed("prod", misspelt)
+    named = program.only("aws:cloudwatch/eventBus:EventBus").inputs["name"]
+    assert alone_said(WIRING, *program.things, config={"sharedBuses": [named]}) == [NOBODY]
+
+
+@pytest.mark.parametrize(
+    ("source", "detail_type", "taken"),
+    [
+        ("$.body.source", contracts.ORDER_CREATED.detail_type, True),
+        ("$.body.source", "order.placd", False),
+        (contracts.ORDER_CREATED.source, "$.body.type", True),
+        ("other", "$.body.type", False),
+        ("$.body.source", "$.body.type", True),
+        (NOT_YET, NOT_YET, True),
+        (None, None, True),
+    ],
+    ids=range(7),
+)
+def test_what_is_known_of_an_emission_is_enough_to_tell_that_no_rule_takes_it(
+    source: Any, detail_type: Any, *, taken: bool
+):
+    program = changed(CLASSIC_PIPED)
+    program.put(PIPE, None, f"{CLASSIC_PIPE_AT}.source", source)
+    program.put(PIPE, None, f"{CLASSIC_PIPE_AT}.detailType", detail_type)
+    assert said(program) == ([] if taken else [lost(CLASSIC_PIPE_AT)])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "taken"),
+    [
+        ({"state": "ENABLED", "isEnabled": True}, True),
+        ({"state": "DISABLED"}, False),
+        ({"state": "DISABLED", "isEnabled": NOT_YET}, False),
+        ({"isEnabled": False}, False),
+        ({"isEnabled": False, "state": NOT_YET}, False),
+        ({"state": NOT_YET}, True),
+        ({"isEnabled": NOT_YET}, True),
+    ],
+    ids=range(7),
+)
+def test_a_rule_that_is_disabled_takes_nothing(inputs: dict[str, Any], *, taken: bool):
+    program = changed(CLASSIC_PIPED)
+    for name, value in inputs.items():
+        program.put(NATIVE_RULE, None, name, value)
+    assert said(program) == ([] if taken else [lost(CLASSIC_PIPE_AT)])
+    program.put(PIPE, None, f"{CLASSIC_PIPE_AT}.source", "$.body.source")
+    program.put(PIPE, None, f"{CLASSIC_PIPE_AT}.detailType", "$.body.type")
+    assert said(program) == ([] if taken else [lost(CLASSIC_PIPE_AT)])
+
+
 def test_a_rule_that_may_be_on_the_bus_may_take_what_is_emitted():
     program = changed(CLASSIC_PIPED, lambda p: p.put(PIPE, None, f"{CLASSIC_PIPE_AT}.source", "other"))
     elsewhere = {"name": "x", "eventBusName": NOT_YET, "eventPattern": {"source": ["other"]}, "targets": NOT_YET}
@@ -287,9 +373,9 @@ def test_a_pattern_that_cannot_be_read_takes_nothing_and_is_another_rules_concer
 @pytest.mark.parametrize(
     "template",
     [
-        '{"Entries": [{"Source": "$input.path(\'$.source\')", "DetailType": "x", "EventBusName": "orders"}]}',
+        '{"Entries": [{"Source": "$input.path(\'$.source\')", "EventBusName": "orders"}]}',
         '{"Entries": [{"Source": "one", "EventBusName": "orders"}, {"Source": "two", "EventBusName": "orders"}]}',
-        '{"Entries": [{"DetailType": "x", "EventBusName": "orders"}]}',
+        f'{{"Entries": [{{"DetailType": "{contracts.ORDER_SHIPPED.detail_type}", "EventBusName": "orders"}}]}}',
         '{"Entries": [{"Source": "one", "DetailType": "x", "EventBusName": "$stageVariables.bus"}]}',
         '{"Entries": [{"Source": "one", "DetailType": "x", "EventBusName": "orders"}, {"EventBusName": "other"}]}',
         '{"Entries": [{"Source": "one", "DetailType": "x", "EventBusName": "other"}]}',

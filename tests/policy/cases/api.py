@@ -444,6 +444,10 @@ def _by_options(document: dict[str, Any]) -> None:
     path["options"] = {**path.pop("post"), "security": []}
 
 
+# What decides whether anybody reaches the API: a private one is called by those whom its policy names.
+_REACH = ("endpointConfiguration",)
+
+
 def _authorisation() -> Iterator[Mutant]:
     place = at(*ORDERS)
     for claim, change in (
@@ -453,7 +457,7 @@ def _authorisation() -> Iterator[Mutant]:
         ("a scheme that is nowhere", _set(*ORDERS, "security", to=[{"signature": []}])),
         ("open by the extension", _set(*ORDERS, "x-amazon-apigateway-auth", to={"type": "none"})),
     ):
-        yield Mutant(rule=AUTHORISED, claim=claim, change=change, message=_open_method(place))
+        yield Mutant(rule=AUTHORISED, claim=claim, change=change, message=_open_method(place), hinges=_REACH)
 
     def key(document: dict[str, Any]) -> None:
         document["components"]["securitySchemes"]["key"] = {"type": "apiKey", "in": "header", "name": "x-api-key"}
@@ -467,12 +471,14 @@ def _authorisation() -> Iterator[Mutant]:
         claim="an API key alone",
         change=lambda program: program.edit(API, None, "body", key),
         message=_open_method(place),
+        hinges=_REACH,
     )
     yield Mutant(
         rule=AUTHORISED,
         claim="security at the root",
         change=lambda program: program.edit(API, None, "body", root),
         message=_open_method(place),
+        hinges=_REACH,
     )
     yield Mutant(
         rule=AUTHORISED,
@@ -494,6 +500,7 @@ def _authorisation() -> Iterator[Mutant]:
         claim="a direct integration under OPTIONS",
         change=lambda program: program.edit(API, None, "body", _by_options),
         message=_open_method(at("paths", "/confirm-shipment", "options")),
+        hinges=_REACH,
     )
     yield Mutant(
         rule=COMPLETE,

@@ -128,10 +128,11 @@ def _put(
     value: Any,
     message: str,
     hinges: tuple[str, ...] = (),
+    at: tuple[str, str] | None = None,
 ) -> Mutant:
     type_, name, base = where
     change = partial(Program.put, type_=type_, name=name, place=place, value=value)
-    return Mutant(rule=rule, claim=claim, change=change, message=message, base=base, hinges=hinges)
+    return Mutant(rule=rule, claim=claim, change=change, message=message, base=base, at=at, hinges=hinges)
 
 
 def _drop(
@@ -241,6 +242,7 @@ def _invocations() -> list[Mutant]:
                 not_chosen("maximumRetryAttempts"),
             ),
             _drop(KEPT, "no destination", where, "destinationConfig", DROPPED, at),
+            _put(KEPT, "a destination of an alias alone", where, "qualifier", "live", DROPPED, at=at),
             Mutant(
                 rule=KEPT,
                 claim="no configuration",

@@ -110,6 +110,12 @@ PARAMETERS = {
         for index in (0, 1)
     ],
 }
+ENDPOINTS = {
+    CLASSIC_DESTINATION: "invocationEndpoint",
+    NATIVE_DESTINATION: "invocationEndpoint",
+    CLASSIC_CONNECTION: "authParameters.oauth.authorizationEndpoint",
+    NATIVE_CONNECTION: "authParameters.oAuthParameters.authorizationEndpoint",
+}
 AS_A_SECRET = "as a secret, for example from config.require_secret(...)"
 
 
@@ -119,9 +125,9 @@ def plaintext(place: str) -> str:
     return f"pass {place} {AS_A_SECRET}{escape}"
 
 
-def credential(place: str) -> str:
-    """What it says to a parameter that is told openly and is one by its key."""
-    return f"pass {place} {AS_A_SECRET}, and leave out isValueSecret: by its key it is a credential"
+def credential(place: str, by: str = "key") -> str:
+    """What it says to a parameter that is told openly and is one by its key or its value."""
+    return f"pass {place} {AS_A_SECRET}, and leave out isValueSecret: by its {by} it is a credential"
 
 
 @dataclass(frozen=True)
@@ -212,11 +218,9 @@ def _credentials() -> list[Wrong]:
 
 
 def _endpoints() -> list[Wrong]:
-    insecure = "begin invocationEndpoint with https://"
-    userinfo = "take the credentials out of invocationEndpoint: they belong into the connection"
-    named = (
-        "name the host in invocationEndpoint as others know it: no certificate vouches for an address or for localhost"
-    )
+    insecure = "begin {} with https://"
+    userinfo = "take the credentials out of {}: they belong into {}"
+    named = "name the host in {} as others know it: no certificate vouches for an address or for localhost"
     endpoints: dict[str, tuple[Any, str]] = {
         "plain HTTP": ("http://carrier.example/orders", insecure),
         "no scheme": ("carrier.example/orders", insecure),
@@ -227,6 +231,8 @@ def _endpoints() -> list[Wrong]:
         "a key": (f"https://carrier.example/orders?apiKey={CANARY}#top", userinfo),
         "a token in other words": (f"https://carrier.example/orders?acc%65ss_token={CANARY}", userinfo),
         "a signature": (f"https://carrier.example/orders?sig={CANARY}", userinfo),
+        "the key of a function of Azure": (f"https://carrier.azurewebsites.net/api/orders?code={CANARY}", userinfo),
+        "a key that shows": ("https://carrier.example/orders?key=AIzaSyC4n4ryC4n4ry", userinfo),
         "an address": ("https://192.0.2.7/orders", named),
         "an address in short": ("https://127.1/orders", named),
         "an address as a number": ("https://2130706433/orders", named),
@@ -240,11 +246,14 @@ def _endpoints() -> list[Wrong]:
         "this very machine": ("https://localhost:8443/orders", named),
         "this very machine with the root's dot": ("https://localhost./orders", named),
         "this very machine by another name": ("https://carrier.LocalHost/orders", named),
-        "no URL": ("https://[carrier.example/orders", "set invocationEndpoint to a URL"),
+        "no URL": ("https://[carrier.example/orders", "set {} to a URL"),
     }
     return [
-        Wrong(ENDPOINT, claim, type_, put(good, "invocationEndpoint", endpoint), message)
-        for type_, good in GOOD[RATE].items()
+        Wrong(
+            ENDPOINT, claim, type_, put(good, ENDPOINTS[type_], endpoint), message.format(ENDPOINTS[type_], elsewhere)
+        )
+        for goods, elsewhere in ((GOOD[RATE], "the connection"), (GOOD[SECRET], "its HTTP parameters"))
+        for type_, good in goods.items()
         for claim, (endpoint, message) in endpoints.items()
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +19,6 @@ INTEGRATION, NATIVE_INTEGRATION = "aws:apigatewayv2/integration:Integration", "a
 ROUTE, NATIVE_ROUTE = "aws:apigatewayv2/route:Route", "aws-native:apigatewayv2:Route"
 STAGE, NATIVE_STAGE = "aws:apigatewayv2/stage:Stage", "aws-native:apigatewayv2:Stage"
 
-PUT_EVENTS = "arn:aws:apigateway:eu-west-1:events:action/PutEvents"
 LIMITS = {"throttlingRateLimit": 50, "throttlingBurstLimit": 100}
 
 
@@ -101,9 +101,23 @@ def websocket() -> list[Thing]:
     ]
 
 
+def limited_by_route(*, native: bool) -> list[Thing]:
+    """An HTTP API whose one direct route has limits of its own."""
+    stage, key = (NATIVE_STAGE if native else STAGE), "POST /confirm"
+    own: Any = {key: {name[0].upper() + name[1:]: value for name, value in LIMITS.items()}}
+    settings = own if native else [{"routeKey": "GET /orders"}, {"routeKey": key, **LIMITS}]
+    return [
+        dataclasses.replace(thing, inputs={"apiId": NOT_YET, "routeSettings": settings})
+        if thing.type == stage and thing.name == "all"
+        else thing
+        for thing in single(native=native)
+    ]
+
+
 SINGLE, NATIVE = "an HTTP API with a queue as resources", "an HTTP API with a queue as resources of aws-native"
 TEXT, OBJECT = "an HTTP API with a queue in a document", "an HTTP API with a queue in an object of aws-native"
 SOCKET = "a WebSocket API with a queue"
+BY_ROUTE, NATIVE_BY_ROUTE = "an HTTP API with limits by route", "an HTTP API of aws-native with limits by route"
 
 BASES: dict[str, list[Thing]] = {
     SINGLE: single(native=False),
@@ -117,11 +131,14 @@ BASES: dict[str, list[Thing]] = {
         _of(NATIVE_STAGE, "all", {"apiId": NOT_YET, "defaultRouteSettings": LIMITS}, apiId=urn(NATIVE_API, "gateway")),
     ],
     SOCKET: websocket(),
+    BY_ROUTE: limited_by_route(native=False),
+    NATIVE_BY_ROUTE: limited_by_route(native=True),
 }
 
 UNTOLD = "PutEvents answers 200 for an entry that it did not take, and nothing here looks at it"
 BY_FUNCTION = f"set integrationType to AWS_PROXY and integrationUri to a function that puts the event: {UNTOLD}"
 OPEN = "set authorizationType to AWS_IAM or CUSTOM or JWT: its integration calls an AWS service"
+NOT_CONNECTED = "add a route to the API with $connect as routeKey that asks who calls: as it is, anybody may"
 ELSEWHERE = "give the document as body instead of bodyS3Location: what lies elsewhere, nobody can check here"
 NO_DOCUMENT = "write body as an OpenAPI document in JSON or YAML: what nobody can read, nobody can check"
 DIRECT = "body.paths./confirm.post.x-amazon-apigateway-integration"
@@ -146,14 +163,6 @@ def _putting() -> Iterator[Mutant]:
             ),
             message=BY_FUNCTION,
         )
-    yield Mutant(
-        rule=TOLD,
-        claim="an event of a WebSocket API",
-        base=SOCKET,
-        change=partial(Program.put, type_=INTEGRATION, name="send", place="integrationUri", value=PUT_EVENTS),
-        message=BY_FUNCTION,
-        hinges=("integrationType",),
-    )
     yield Mutant(
         rule=TOLD,
         claim="an event of a document",
@@ -214,6 +223,15 @@ def _guarded() -> Iterator[Mutant]:
         message=OPEN,
         hinges=("routeKey",),
     )
+    yield Mutant(
+        rule=GUARDED,
+        claim="a WebSocket API to which everybody connects unasked",
+        base=SOCKET,
+        change=partial(Program.remove, type_=ROUTE, name="connect"),
+        message=NOT_CONNECTED,
+        at=(ROUTE, "send"),
+        hinges=("apiId", "routeKey", "target"),
+    )
     place = "body.paths[0].post.security"
     message = f"set {place} to a scheme that authorises: it calls an AWS service"
     yield Mutant(
@@ -257,4 +275,32 @@ def _guarded() -> Iterator[Mutant]:
     )
 
 
-MUTANTS = [*_putting(), *_guarded()]
+def _limited() -> Iterator[Mutant]:
+    for base, type_, own, at in (
+        (BY_ROUTE, STAGE, "routeSettings[1].throttlingRateLimit", "routeSettings[1].throttlingRateLimit"),
+        (
+            NATIVE_BY_ROUTE,
+            NATIVE_STAGE,
+            "routeSettings.POST /confirm.ThrottlingRateLimit",
+            "routeSettings[0].ThrottlingRateLimit",
+        ),
+    ):
+        yield Mutant(
+            rule=GUARDED,
+            claim="a route's rate beyond the account's",
+            base=base,
+            change=partial(Program.put, type_=type_, name="all", place=own, value=10001),
+            message=f"lower {at} to 10000 or less",
+            hinges=("routeSettings[1].routeKey",),
+        )
+        yield Mutant(
+            rule=GUARDED,
+            claim="a route without a rate, in a stage without one",
+            base=base,
+            change=partial(Program.drop, type_=type_, name="all", place=own),
+            message=unlimited("throttlingRateLimit"),
+            hinges=("routeSettings[0]",),
+        )
+
+
+MUTANTS = [*_putting(), *_guarded(), *_limited()]

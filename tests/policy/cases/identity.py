@@ -28,8 +28,8 @@ PERMITTED = {
         {"Effect": "Allow", "Action": ["dynamodb:GetItem", "dynamodb:PutItem"], "Resource": [ORDERS]},
         {"Effect": "Allow", "Action": "events:PutEvents", "Resource": BUS},
         {"Effect": "Allow", "Action": ["xray:PutTraceSegments", "cloudwatch:PutMetricData"], "Resource": "*"},
-        {"Effect": "Deny", "NotAction": ["dynamodb:*", "events:*"], "Resource": "*"},
-        {"Effect": "Deny", "Action": "*", "NotResource": [ORDERS, BUS]},
+        {"Effect": "Deny", "NotAction": ["dynamodb:*", "events:*"], "Resource": ORDERS},
+        {"Effect": "Deny", "Action": "*", "NotResource": [ORDERS, BUS], "Condition": {"Bool": {"aws:x": "true"}}},
     ],
 }
 TRUSTED = {
@@ -207,6 +207,8 @@ def _trust(type_: str) -> list[Mutant]:
         ),
         trusts("for anybody", None),
         trusts("for every account", {"StringLike": {"aws:SourceAccount": "*"}}),
+        trusts("for every account of a kind", {"StringLike": {"aws:SourceAccount": "1*"}}),
+        trusts("for whoever asks", {"StringEquals": {"aws:SourceAccount": "${aws:PrincipalAccount}"}}),
         trusts("for one account or every", {"StringLike": {"aws:SourceAccount": [ACCOUNT, "*"]}}),
         trusts("for nobody in particular", {"StringEquals": {"aws:SourceAccount": []}}),
         trusts("for no account", {"StringEquals": {"aws:SourceAccount": [None]}}),

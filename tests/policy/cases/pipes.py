@@ -91,7 +91,7 @@ def bisect(at: str) -> str:
 
 
 NO_FILTER = f"set {FILTERS}: without it every update and removal in the table passes too"
-NO_PATTERN = f"write {FILTERS}[0].pattern as an event pattern: JSON text of an object whose fields hold lists"
+NO_PATTERN = f"write {FILTERS}[0].pattern as an event pattern: JSON text of an object whose fields hold lists of values"
 NOTHING_SELECTED = f"have {FILTERS}[0].pattern select something: as it is, every record passes"
 STOPPED = "set desiredState to RUNNING: the stream drops what a stopped pipe does not read"
 NO_LOG = "set logConfiguration.level to ERROR, with a destination: without it nothing tells why a record failed"
@@ -113,26 +113,25 @@ def _mutants(type_: str, stream: str, *, name: str = "thing", base: str) -> Iter
     """Every clause at one pipe. Only what is said of its stream differs by the stream."""
     parameters = f"sourceParameters.{PARAMETERS[type_, stream]}"
 
-    def put(rule: str, claim: str, place: str, value: Any, message: str) -> Mutant:
+    def put(rule: str, claim: str, place: str, value: Any, message: str, *hinges: str) -> Mutant:
         change = partial(Program.put, type_=type_, name=name, place=place, value=value)
-        return Mutant(rule=rule, claim=claim, change=change, message=message, base=base)
+        return Mutant(rule=rule, claim=claim, change=change, message=message, base=base, hinges=hinges)
 
-    def drop(rule: str, claim: str, place: str, message: str) -> Mutant:
+    def drop(rule: str, claim: str, place: str, message: str, *hinges: str) -> Mutant:
         change = partial(Program.drop, type_=type_, name=name, place=place)
-        return Mutant(rule=rule, claim=claim, change=change, message=message, base=base)
+        return Mutant(rule=rule, claim=claim, change=change, message=message, base=base, hinges=hinges)
 
     for claim, field, message in (
         ("no dead letters", "deadLetterConfig", dead_letters),
-        ("AWS's retries", "maximumRetryAttempts", attempts),
         ("AWS's age", "maximumRecordAgeInSeconds", age),
         ("whole batches fail", "onPartialBatchItemFailure", bisect),
         ("AWS's batch size", "batchSize", batch),
         ("no starting position", "startingPosition", position),
     ):
-        yield drop(BOUNDED, claim, f"{parameters}.{field}", message(parameters))
+        hinges = (f"{parameters}.batchSize",) if message is bisect else ()
+        yield drop(BOUNDED, claim, f"{parameters}.{field}", message(parameters), *hinges)
     for claim, field, value, message in (
         ("dead letters to nowhere", "deadLetterConfig", {}, dead_letters),
-        ("endless retries", "maximumRetryAttempts", -1, attempts),
         ("too many retries", "maximumRetryAttempts", 186, attempts),
         ("endless age", "maximumRecordAgeInSeconds", -1, age),
         ("no time at all", "maximumRecordAgeInSeconds", 0, age),
@@ -142,7 +141,8 @@ def _mutants(type_: str, stream: str, *, name: str = "thing", base: str) -> Iter
         ("no batch", "batchSize", 0, batch),
         ("from now on", "startingPosition", "LATEST", position),
     ):
-        yield put(BOUNDED, claim, f"{parameters}.{field}", value, message(parameters))
+        hinges = (f"{parameters}.batchSize",) if message is bisect else ()
+        yield put(BOUNDED, claim, f"{parameters}.{field}", value, message(parameters), *hinges)
     yield put(BOUNDED, "stopped", "desiredState", "STOPPED", STOPPED)
     yield drop(LOG, "none", "logConfiguration", NO_LOG)
     if stream == "kinesis":
@@ -172,11 +172,20 @@ MUTANTS = [
             change=partial(Program.put, type_=CLASSIC, name=None, place=place, value=value),
             message=message,
             base=_CLASSIC,
+            hinges=tuple(hinges),
         )
-        for claim, place, value, message in (
+        for claim, place, value, message, *hinges in (
+            (
+                "any name",
+                f"{FILTERS}[0].pattern",
+                '{"eventName": [{"exists": true}]}',
+                NOTHING_SELECTED,
+                "source",
+            ),
             ("of an object without fields", f"{FILTERS}[0].pattern", '{"dynamodb": {}}', NOTHING_SELECTED),
             ("of a text", f"{FILTERS}[0].pattern", '{"eventName": "INSERT"}', NO_PATTERN),
             ("of a text beside", f"{FILTERS}[0].pattern", '{"eventName": ["INSERT"], "a": {"b": 1}}', NO_PATTERN),
+            ("of an empty list", f"{FILTERS}[0].pattern", '{"eventName": []}', NO_PATTERN),
             ("of a list", f"{FILTERS}[0].pattern", '["INSERT"]', NO_PATTERN),
             ("no JSON", f"{FILTERS}[0].pattern", "eventName = INSERT", NO_PATTERN),
             ("an object", f"{FILTERS}[0].pattern", {"eventName": ["INSERT"]}, NO_PATTERN),

@@ -298,6 +298,14 @@ def _bus_policies() -> list[Mutant]:
             "everybody": {"Principal": "*"},
             "every account": {"Principal": {"AWS": "*"}},
             "everybody but one": {"Principal": None, "NotPrincipal": _ACCOUNT},
+            "everybody of any organization": {
+                "Principal": "*",
+                "Condition": {"StringLike": {"aws:PrincipalOrgID": "o-*"}},
+            },
+            "everybody for himself": {
+                "Principal": "*",
+                "Condition": {"StringEquals": {"aws:SourceAccount": "${aws:PrincipalAccount}"}},
+            },
             "everybody with some source": {
                 "Principal": "*",
                 "Condition": {"StringEquals": {"events:source": "carrier"}},

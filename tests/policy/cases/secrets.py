@@ -16,13 +16,24 @@ HELD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "aws:apigateway/apiKey:ApiKey": ({"name": "carrier", "value": Secret(CANARY)}, ("value",)),
     "aws-native:apigateway:ApiKey": ({"name": "carrier", "value": Secret(CANARY)}, ("value",)),
     "aws:secretsmanager/secretVersion:SecretVersion": (
-        {"secretId": "carrier", "secretString": Secret(CANARY), "secretBinary": Secret(CANARY)},
-        ("secretString", "secretBinary"),
+        {
+            "secretId": "carrier",
+            "secretString": Secret(CANARY),
+            "secretStringWo": Secret(CANARY),
+            "secretBinary": Secret(CANARY),
+        },
+        ("secretString", "secretStringWo", "secretBinary"),
     ),
     "aws-native:secretsmanager:Secret": ({"name": "carrier", "secretString": Secret(CANARY)}, ("secretString",)),
     "aws:ssm/parameter:Parameter": (
-        {"name": "carrier", "type": "SecureString", "value": Secret(CANARY), "insecureValue": Secret(CANARY)},
-        ("value", "insecureValue"),
+        {
+            "name": "carrier",
+            "type": "SecureString",
+            "value": Secret(CANARY),
+            "valueWo": Secret(CANARY),
+            "insecureValue": Secret(CANARY),
+        },
+        ("value", "valueWo", "insecureValue"),
     ),
 }
 FUNCTION = "aws:lambda/function:Function"
@@ -43,6 +54,15 @@ NAMES = (
     "webhookSecret",
     "X-AUTH-TOKEN",
     "X-Api-Key",
+    "PGPASSWORD",
+    "MYSQL_PWD",
+    "dbpassword",
+    "DBPassword",
+    "DB_PASS",
+    "smtpPass",
+    "MONGODB_PASS",
+    "APP_SECRET",
+    "ENCRYPTION_KEY",
 )
 
 

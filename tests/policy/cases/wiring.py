@@ -11,11 +11,13 @@ import contracts
 from tests.graph import ACCOUNT, REGION
 from tests.policy.cases import routing
 from tests.policy.cases.routing import NATIVE_RULE, RULE, TARGET
+from tests.policy.engine import NOT_YET
 from tests.policy.programs import Mutant, Program, Thing, put
 
 WIRING = "event-wiring"
 PIPE, NATIVE_PIPE = "aws:pipes/pipe:Pipe", "aws-native:pipes:Pipe"
 REST_API, NATIVE_REST_API = "aws:apigateway/restApi:RestApi", "aws-native:apigateway:RestApi"
+IMPORT = "aws:apigateway/restApiPut:RestApiPut"
 INTEGRATION, NATIVE_METHOD = "aws:apigateway/integration:Integration", "aws-native:apigateway:Method"
 
 _ROLE = f"arn:aws:iam::{ACCOUNT}:role/emitter"
@@ -123,6 +125,7 @@ def _taking(*types: contracts.EventType) -> list[Thing]:
 
 CLASSIC_PIPED, PIPED = "a classic pipe", "a pipe"
 OPENAPI, METHOD, CALL = "a native API of one body", "a native method", "an integration"
+IMPORTED = "an API whose body is imported"
 
 BASES: dict[str, list[Thing]] = {
     CLASSIC_PIPED: [
@@ -132,6 +135,10 @@ BASES: dict[str, list[Thing]] = {
     OPENAPI: [
         *_taking(contracts.ORDER_SHIPPED),
         Thing(type=NATIVE_REST_API, name="api", inputs={"name": "orders", "body": json.dumps(body())}),
+    ],
+    IMPORTED: [
+        *_taking(contracts.ORDER_SHIPPED),
+        Thing(type=IMPORT, name="api", inputs={"restApi": NOT_YET, "body": json.dumps(body())}),
     ],
     METHOD: [
         *_taking(contracts.ORDER_SHIPPED),
@@ -178,7 +185,7 @@ OTHER_BUS = "set eventBusName to that of the rule: AWS looks for the rule on tha
 
 def lost(where: str) -> str:
     """What the rule says to an emitter."""
-    return f"name a source and a detail-type in {where} that a rule on the bus takes, or add that rule"
+    return f"name a source and a detail-type in {where} that an enabled rule on the bus takes, or add that rule"
 
 
 def respelled(text: str) -> str:
@@ -189,6 +196,12 @@ def respelled(text: str) -> str:
 def _other_source(document: dict[str, Any]) -> None:
     templates = document["paths"]["/confirm-shipment"]["post"]["x-amazon-apigateway-integration"]["requestTemplates"]
     templates["application/json"] = respelled(templates["application/json"])
+
+
+def _other_detail_type(document: dict[str, Any]) -> None:
+    templates = document["paths"]["/confirm-shipment"]["post"]["x-amazon-apigateway-integration"]["requestTemplates"]
+    text = templates["application/json"].replace(json.dumps(contracts.ORDER_SHIPPED.detail_type), '"shiped"')
+    templates["application/json"] = text.replace(json.dumps(contracts.ORDER_SHIPPED.source), '"$stageVariables.source"')
 
 
 def _other_bus(document: dict[str, Any]) -> None:
@@ -211,7 +224,22 @@ MUTANTS = [
         claim="a pipe's detail-type that no rule takes",
         change=lambda p: p.put(NATIVE_PIPE, None, f"{NATIVE_PIPE_AT}.detailType", "dynamodb-order-stream"),
         message=lost(NATIVE_PIPE_AT),
-        hinges=(f"{NATIVE_PIPE_AT}.source",),
+    ),
+    Mutant(
+        rule=WIRING,
+        claim="an imported detail-type that no rule takes, of whatever source",
+        base=IMPORTED,
+        change=lambda p: p.edit(IMPORT, None, "body", _other_detail_type),
+        message=lost(OPENAPI_AT),
+    ),
+    Mutant(
+        rule=WIRING,
+        claim="a rule that is disabled",
+        base=METHOD,
+        change=lambda p: p.put(NATIVE_RULE, None, "state", "DISABLED"),
+        message=lost("integration.requestTemplates"),
+        at=(NATIVE_METHOD, "confirm"),
+        hinges=("integration",),
     ),
     Mutant(
         rule=WIRING,
@@ -232,6 +260,13 @@ MUTANTS = [
         claim="a native API's source that no rule takes",
         base=OPENAPI,
         change=lambda p: p.edit(NATIVE_REST_API, None, "body", _other_source),
+        message=lost(OPENAPI_AT),
+    ),
+    Mutant(
+        rule=WIRING,
+        claim="an imported source that no rule takes",
+        base=IMPORTED,
+        change=lambda p: p.edit(IMPORT, None, "body", _other_source),
         message=lost(OPENAPI_AT),
     ),
     Mutant(
