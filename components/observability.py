@@ -316,7 +316,11 @@ def _watched(alarm: Alarm) -> dict[str, Any]:
 
 
 def _admit_alarms(scope: Scope) -> tuple[Statement, ...]:
-    """Alarms of this stack may publish, over TLS, and nobody else, whatever their own policies say."""
+    """Alarms of this stack may publish, over TLS, and nobody else, whatever their own policies say.
+
+    Of another stack of the account may those whose name continues this one's, as dev-2 does dev: alarms are told apart
+    by how their names begin.
+    """
     topic = scope.arn("sns", scope.name("alarms", limit=_MAX_NAME))
     ours = scope.arn("cloudwatch", f"alarm:{scope.name('', limit=_MAX_NAME)}*")
     return (

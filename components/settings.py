@@ -46,6 +46,8 @@ _RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 10
 _RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 # EventBridge's own bounds of InvocationRateLimitPerSecond.
 _RATE_LIMITS = range(1, 301)
+# What DynamoDB's IN compares with at most, where a redrive asks for a carrier that still takes orders.
+_MOST_CARRIERS = 100
 # A fortnight at most: four times of it, and a dead letter's fortnight, end within three months.
 _CONFIRM_HOURS = range(1, 14 * 24 + 1)
 _KEYS = (
@@ -154,6 +156,8 @@ def _read(account: str) -> Settings:
     scope = Scope(project=project, stack=pulumi.get_stack(), region=_region(), account=account)
     top = _Section(project, _configured(project))
     items = top.sections("carriers", first="name", example="acme")
+    if len(items) > _MOST_CARRIERS:
+        top.refuse(f"carriers[{_MOST_CARRIERS}]", f"is one too many, a stack has {_MOST_CARRIERS} at most", None)
     names = [item.text("name", _CARRIER_NAME) for item in items]
     top.refuse_unknown([*_KEYS, *(f"{name}Secret" for name in names)])
     protect = top.flag("protect", default=True)

@@ -264,11 +264,12 @@ def _log_lines(running: Session) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for group in client.describe_log_groups()["logGroups"]:
         name = group["logGroupName"]
-        for event in client.filter_log_events(logGroupName=name)["events"]:
-            text = event["message"].strip()
-            at = event["timestamp"]
-            line = {"id": f"{name} {at} {text}", "at": at, "from": name.rpartition("/")[2], "text": text}
-            lines.append({**line, "record": _record(text)})
+        for page in client.get_paginator("filter_log_events").paginate(logGroupName=name):
+            for event in page["events"]:
+                text = event["message"].strip()
+                at = event["timestamp"]
+                line = {"id": f"{name} {at} {text}", "at": at, "from": name.rpartition("/")[2], "text": text}
+                lines.append({**line, "record": _record(text)})
     return sorted(lines, key=lambda line: line["at"])
 
 

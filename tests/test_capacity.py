@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 import pytest
 
-from components.settings import _RATE_LIMITS
+from components.orders_api import _resource_policy
+from components.settings import _MOST_CARRIERS, _RATE_LIMITS
 from handlers.repository import PENDING_SHARDS
 from tests.documents import rows
 from tests.graph import ROOT, Graph, plain
@@ -173,3 +175,24 @@ def test_a_peak_at_the_carrier_takes_as_long_as_is_said(programs):
         f"{peak:,} orders, takes acme {peak // acme // 3600} hours at {acme} a second, "
         f"and globex {peak // globex // 3600} at {globex}." in section("A backlog at the carrier")
     )
+
+
+def test_so_many_carriers_fit_into_what_aws_takes():
+    said = section("How many carriers")
+    characters, carriers, length = map(
+        number, re.search(r"takes ([\d,]+) characters: room for (\d+) carriers with ARNs of (\d+) char", said).groups()
+    )
+    arn = f"arn:aws:iam::{'1' * 12}:role/".ljust(length, "a")
+
+    def policy(count):
+        return len(json.dumps(_resource_policy([arn], [arn] * count)))
+
+    assert policy(carriers) <= characters < policy(carriers + 5)
+    assert f"With more than {_MOST_CARRIERS} a stack is refused" in said
+
+
+def test_a_carrier_has_two_rules_on_the_bus(programs):
+    program = programs["prod"]
+    carriers = len(program.of("aws:cloudwatch/eventApiDestination:EventApiDestination"))
+    rules = [rule.name for rule in program.of("aws:cloudwatch/eventRule:EventRule")]
+    assert len([name for name in rules if re.search("-(orders|confirm)", name)]) == 2 * carriers > 0

@@ -108,6 +108,12 @@ WRONG = [
     ("both", carriers(keyName="X-Key"), "carriers[0].keyName does not go with auth basic", "config rm --path"),
     ("no principal", carriers(principal=None), "carriers[0].principal is missing", "role/name"),
     ("any principal", carriers(principal="*"), "carriers[0].principal must be the ARN", "role/name"),
+    (
+        "101 carriers",
+        {"event-gateway:carriers": [{"name": f"carrier-{number}"} for number in range(101)]},
+        "carriers[100] is one too many, a stack has 100 at most",
+        "config rm --path",
+    ),
     ("nobody left", carriers(enabled=False), "carriers[0].enabled leaves no carrier", "enabled' true"),
     (
         "mock api key",

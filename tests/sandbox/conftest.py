@@ -17,12 +17,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from sandbox import authority, session
+from sandbox import authority, ministack, session
 from sandbox.client import Client
+from sandbox.jobs import Dispatcher
 from sandbox.provider.kind import ACCOUNT
 from sandbox.provider.values import write
 from sandbox.stack import opened
 from tests import graph
+from tests.sandbox.queues import Brisk
 
 DEADLINE = 45  # seconds: far more than any of these waits takes
 REGION = graph.REGION
@@ -189,9 +191,19 @@ class Deployed:
 
     def lines(self, function, order_id):
         """What a function has logged about an order."""
-        pages = self.aws("logs").filter_log_events(logGroupName=f"/aws/lambda/{NAME}{function}")["events"]
-        records = [json.loads(event["message"]) for event in pages if order_id in event["message"]]
+        records = [json.loads(message) for message in self.messages(function) if order_id in message]
         return [record for record in records if record.get("order_id") == order_id]
+
+    def messages(self, function):
+        """Every line in a function's log, with those that Lambda writes."""
+        pages = (
+            self.aws("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{NAME}{function}")
+        )
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def runs(self, function):
+        """How often a function has run so far."""
+        return sum(message.startswith("REPORT ") for message in self.messages(function))
 
     def _watch_the_bus(self):
         sqs, events, bus = self.aws("sqs"), self.aws("events"), self.outputs["busName"]
@@ -271,6 +283,19 @@ class Deployed:
             yield
         finally:
             self.change(PIPE, id_, changed, known)
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A MiniStack of its own for a file's tests."""
+    with ministack.start() as started:
+        yield started
+
+
+@pytest.fixture
+def dispatcher_on(tmp_path):
+    """Makes a dispatcher on the queues of a client, always with the same state."""
+    return lambda sqs: Dispatcher(Brisk(sqs), state=tmp_path)
 
 
 @pytest.fixture(scope="session")

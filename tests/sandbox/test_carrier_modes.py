@@ -344,8 +344,7 @@ def refusals(cloud):
     """How many orders the deployed carrier has refused so far."""
 
     def count():
-        events = cloud.aws("logs").filter_log_events(logGroupName=f"/aws/lambda/{NAME}{MOCK}")["events"]
-        return sum("Order refused" in event["message"] for event in events)
+        return sum("Order refused" in message for message in cloud.messages(MOCK))
 
     return count
 

@@ -18,7 +18,6 @@ from collections import Counter
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from sandbox import ministack
 from sandbox.delivery import (
     ApiDestination,
     ApiDestinationTarget,
@@ -32,10 +31,10 @@ from sandbox.delivery import (
     http_request,
     http_send,
 )
-from sandbox.jobs import Dispatcher, Job, queue_url
+from sandbox.jobs import Job, queue_url
 from sandbox.retry import Backoff, Journal, Limiter, RetryPolicy
 from sandbox.transform import TransformError
-from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Brisk, Crash, World, aws_error, eventually, jobs_in, visible
+from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Crash, World, aws_error, eventually, jobs_in, visible
 
 RULE = "arn:aws:events:eu-west-1:000000000000:rule/orders/acme"
 DESTINATION = "arn:aws:events:eu-west-1:000000000000:api-destination/acme/1"
@@ -792,18 +791,6 @@ def test_an_answer_without_a_header_asks_for_no_wait(carrier_server):
 
 
 # --- on MiniStack -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def running():
-    with ministack.start() as started:
-        yield started
-
-
-@pytest.fixture
-def dispatcher_on(tmp_path):
-    """Makes a dispatcher on the queues of a client, always with the same state."""
-    return lambda sqs: Dispatcher(Brisk(sqs), state=tmp_path)
 
 
 def test_an_order_goes_from_the_bus_to_the_carrier(running, carrier_server, dispatcher_on, tmp_path):

@@ -419,11 +419,6 @@ def test_a_pipe_that_is_killed_before_its_checkpoint_sends_again(cloud, saboteur
     cloud.shipped(order_id)
 
 
-def runs(cloud, function):
-    events = cloud.aws("logs").filter_log_events(logGroupName=f"/aws/lambda/{NAME}{function}")["events"]
-    return sum(event["message"].startswith("REPORT ") for event in events)
-
-
 def drained(cloud, arn):
     """Wait until a rule's target has no event left: a worker that always dies finishes none, and starts a few only."""
     names = ("eventBusName", "rule", "targetId", "arn")
@@ -441,10 +436,10 @@ def drained(cloud, arn):
 
 def test_a_delivery_that_is_killed_before_it_is_noted_is_made_again(cloud, saboteur, struck):
     drained(cloud, f":api-destination/{NAME}carrier-{ACME}-orders")
-    before = runs(cloud, MOCK)
+    before = cloud.runs(MOCK)
     saboteur.fault("worker-killed", worker="deliveries")
     order_id = cloud.client().place(carrier=ACME)
-    until(lambda: runs(cloud, MOCK) >= before + 2, "the carrier is called twice")
+    until(lambda: cloud.runs(MOCK) >= before + 2, "the carrier is called twice")
     saboteur.clear_faults()
     assert struck("worker-killed")
     cloud.shipped(order_id)

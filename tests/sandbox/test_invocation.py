@@ -9,11 +9,9 @@ import zipfile
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from sandbox import ministack
 from sandbox.invocation import AsyncPolicy, Ended, FunctionTarget, ToFunction
-from sandbox.jobs import Dispatcher
 from sandbox.retry import RetryPolicy
-from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Brisk, Crash, World, aws_error, eventually, visible
+from tests.sandbox.queues import DAY, DEAD, JOBS, NOON, Crash, World, aws_error, eventually, visible
 
 FAILED = "http://queues/000000000000/failed"
 RULE = "arn:aws:events:eu-west-1:000000000000:rule/orders/acme-confirm"
@@ -390,12 +388,6 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def running():
-    with ministack.start() as started:
-        yield started
-
-
 def zipped(code):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -403,7 +395,7 @@ def zipped(code):
     return content.getvalue()
 
 
-def test_a_function_runs_and_its_failures_are_recorded(running, tmp_path):
+def test_a_function_runs_and_its_failures_are_recorded(running, dispatcher_on):
     sqs, functions = running.client("sqs"), running.client("lambda")
     jobs, dead, failed = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("confirm-jobs", "dead", "failed"))
     arn = functions.create_function(
@@ -433,7 +425,7 @@ def test_a_function_runs_and_its_failures_are_recorded(running, tmp_path):
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
         return answer.get("Messages", [])
 
-    with Dispatcher(Brisk(sqs), state=tmp_path) as dispatcher:
+    with dispatcher_on(sqs) as dispatcher:
         dispatcher.attach(jobs, hop(arn))
         send("order-1", "order-2", "order-x")
         eventually(lambda: visible(sqs, jobs) == (0, 0))

@@ -6,23 +6,9 @@ import logging
 import threading
 import time
 
-import pytest
-
-from sandbox import jobs, ministack
-from sandbox.jobs import Dispatcher, Later
-from tests.sandbox.queues import Brisk, eventually, jobs_in, visible
-
-
-@pytest.fixture(scope="module")
-def running():
-    with ministack.start() as started:
-        yield started
-
-
-@pytest.fixture
-def dispatcher_on(tmp_path):
-    """Makes a dispatcher on the queues of a client, always with the same state."""
-    return lambda sqs: Dispatcher(Brisk(sqs), state=tmp_path)
+from sandbox import jobs
+from sandbox.jobs import Later
+from tests.sandbox.queues import eventually, jobs_in, visible
 
 
 class Recorder:

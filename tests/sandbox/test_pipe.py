@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 import contracts
-from sandbox import ministack
 from sandbox.pipe import Batch, Failed, Pipe, PipeSettings, Record, after_failure, expire, stream_event
 from sandbox.retry import Journal
 from tests.sandbox.queues import DAY, DEAD, NOON, Clock, Crash, Sqs, SteppedJournal, Steps, aws_error, eventually
@@ -654,12 +653,6 @@ def test_a_pipe_may_die_anywhere(worlds, refuses, lost_to_letters):
 
 
 # --- on MiniStack -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def running():
-    with ministack.start() as started:
-        yield started
 
 
 def test_orders_go_from_the_table_to_the_bus(running, tmp_path):

@@ -19,20 +19,17 @@ SCHEDULE = "aws:scheduler/schedule:Schedule"
 @pytest.fixture
 def swallowed(cloud):
     """Places an order that carrier acme takes and does not confirm; what comes to acme afterwards, it confirms."""
+    mock = f"carrier-{ACME}-mock"
 
     def mode(name):
-        cloud.session.ask("mode", function=f"{NAME}carrier-{ACME}-mock", mode=name)
-
-    def runs():
-        events = cloud.aws("logs").filter_log_events(logGroupName=f"/aws/lambda/{NAME}carrier-{ACME}-mock")["events"]
-        return sum(event["message"].startswith("REPORT ") for event in events)
+        cloud.session.ask("mode", function=f"{NAME}{mock}", mode=name)
 
     def place():
-        before = runs()
+        before = cloud.runs(mock)
         mode("never-confirm")
         try:
             order_id = cloud.client().place(carrier=ACME)
-            until(lambda: runs() > before, "the carrier has taken the order")
+            until(lambda: cloud.runs(mock) > before, "the carrier has taken the order")
         finally:
             mode("ok")
         assert cloud.item(order_id)["state"] == {"S": "pending"}

@@ -20,10 +20,7 @@ def names(cloud):
 
 def logged(cloud, function):
     """Every line that a function has written itself, with what Lambda writes left out."""
-    group = f"/aws/lambda/{NAME}{function}"
-    pages = cloud.aws("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
-    messages = [event["message"].strip() for page in pages for event in page["events"]]
-    return [message for message in messages if message.startswith("{")]
+    return [message.strip() for message in cloud.messages(function) if message.startswith("{")]
 
 
 def records(cloud, function):
