@@ -16,6 +16,8 @@ from components.scope import Scope
 # Lambda's own maxima for asynchronous invocations: two retries after the first try, within six hours.
 _ASYNC_RETRIES = 2
 _ASYNC_AGE_SECONDS = 6 * 3600
+# Lambda gives CPU by memory, a whole core at 1,769 MB, and most of a cold start is Python's imports.
+_MEMORY_MIB = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,6 @@ class FunctionArgs:
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
     after: tuple[pulumi.Resource, ...] = ()
     """What has to be there before the function runs, or runs with other settings."""
-    memory_mib: int = 512
     timeout_seconds: int = 10
 
 
@@ -49,6 +50,7 @@ class Function(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     name: pulumi.Output[str]
     known_name: str
+    known_arn: str
     log_group: str
     """The name of its log group."""
     role: ServiceRole
@@ -91,7 +93,7 @@ class Function(pulumi.ComponentResource):
             handler=f"handlers.{args.entry}.handler",
             code=pulumi.FileArchive(package.path),
             source_code_hash=package.sha256,
-            memory_size=args.memory_mib,
+            memory_size=_MEMORY_MIB,
             timeout=args.timeout_seconds,
             reserved_concurrent_executions=compute.reserved_concurrency,
             environment={

@@ -33,6 +33,18 @@ def allow(*actions: str, on: str | list[str], when: Condition | None = None) -> 
     return statement
 
 
+def encrypted_transport_only(action: str, *, on: str) -> Statement:
+    """A statement that denies everybody `action` on the ARN `on` over plain HTTP."""
+    return {
+        "Sid": "EncryptedTransportOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": on,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
 def document(*statements: Statement) -> dict[str, Any]:
     """An IAM policy document."""
     return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -15,14 +15,15 @@ from components.alarms import Alarm, Metric
 from components.carrier_integration import CarrierIntegration
 from components.dashboard import Graph, Line, Search, body
 from components.function import Function
-from components.grants import Statement, document
+from components.grants import Statement, document, encrypted_transport_only
 from components.orders_api import OrdersApi
 from components.orders_bus import OrdersBus
-from components.orders_store import PENDING_INDEX, OrdersStore
+from components.orders_store import OrdersStore
 from components.queue import DeadLetterQueue
 from components.reconcile import Reconcile
 from components.scope import Scope
 from components.stream_pipe import StreamPipe
+from contracts import PENDING_INDEX
 
 _RUNBOOK = "docs/operations.md"
 # CloudWatch's own limit of an alarm's and of a dashboard's name.
@@ -57,18 +58,19 @@ class Observability(pulumi.ComponentResource):
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:Observability", name, None, opts)
         self._name, self._args, self._scope = name, args, args.scope
-        topic = self._topic()
+        topic, admitted = self._topic()
         self.topic_arn = topic.arn
         raised = [*self._alarms()]
         self.alarm_names = [self._name_of(alarm) for alarm in raised]
         for alarm in raised:
-            self._raise(alarm)
+            self._raise(alarm, after=admitted)
         self._dashboard()
         self.register_outputs({"topic_arn": self.topic_arn})
 
-    def _topic(self) -> aws.sns.Topic:
-        """Not encrypted at rest: what passes holds no order, and leaves as a mail in the end.
+    def _topic(self) -> tuple[aws.sns.Topic, pulumi.Resource]:
+        """The topic, and what lets alarms publish to it.
 
+        It is not encrypted at rest: what passes holds no order, and leaves as a mail in the end.
         CloudWatch may not use the AWS managed key of SNS, and a key of our own that is disabled or scheduled for
         deletion would silence every alarm.
         """
@@ -78,14 +80,14 @@ class Observability(pulumi.ComponentResource):
             name=self._scope.name("alarms", limit=_MAX_NAME),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        self._admitted = aws.sns.TopicPolicy(
+        admitted = aws.sns.TopicPolicy(
             self._name, arn=topic.arn, policy=json.dumps(document(*_admit_alarms(self._scope))), opts=child
         )
         if self._args.email:
             aws.sns.TopicSubscription(
                 self._name, topic=topic.arn, protocol="email", endpoint=self._args.email, opts=child
             )
-        return topic
+        return topic, admitted
 
     def _alarms(self) -> Iterator[Alarm]:
         args, namespace = self._args, self._scope.project
@@ -118,7 +120,7 @@ class Observability(pulumi.ComponentResource):
     def _name_of(self, alarm: Alarm) -> str:
         return self._scope.name(f"{self._scope.role(alarm.subject)}-{alarm.condition}", limit=_MAX_NAME)
 
-    def _raise(self, alarm: Alarm) -> None:
+    def _raise(self, alarm: Alarm, *, after: pulumi.Resource) -> None:
         name = self._name_of(alarm)
         aws.cloudwatch.MetricAlarm(
             f"{self._name}-{self._scope.role(name)}",
@@ -132,7 +134,7 @@ class Observability(pulumi.ComponentResource):
             treat_missing_data=alarm.missing,
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=[self._admitted]),
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=[after]),
         )
 
     @property
@@ -324,14 +326,7 @@ def _admit_alarms(scope: Scope) -> tuple[Statement, ...]:
     topic = scope.arn("sns", scope.name("alarms", limit=_MAX_NAME))
     ours = scope.arn("cloudwatch", f"alarm:{scope.name('', limit=_MAX_NAME)}*")
     return (
-        {
-            "Sid": "EncryptedTransportOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sns:Publish",
-            "Resource": topic,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        encrypted_transport_only("sns:Publish", on=topic),
         {
             "Sid": "AlarmsOnly",
             "Effect": "Deny",

@@ -33,6 +33,8 @@ class OrdersBus(pulumi.ComponentResource):
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
+    known_name: str
+    known_arn: str
 
     def __init__(self, name: str, args: OrdersBusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:OrdersBus", name, None, opts)

@@ -9,8 +9,7 @@ import pulumi_aws as aws
 
 from components.grants import ServiceRole, allow
 from components.scope import Scope
-
-PENDING_INDEX = "pending"
+from contracts import PENDING_INDEX
 
 
 @dataclass(frozen=True, kw_only=True)

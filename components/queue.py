@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.grants import Condition, ServiceRole, Statement, allow, document
+from components.grants import Condition, ServiceRole, Statement, allow, document, encrypted_transport_only
 from components.scope import Scope
 
 # SQS's maximum. What lies here is an accepted order: a fortnight leaves room for a holiday before it is gone.
@@ -31,6 +31,8 @@ class DeadLetterQueue(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     url: pulumi.Output[str]
     known_name: str
+    policy: aws.sqs.QueuePolicy
+    """Depend on it where a sender could meet the queue before it is admitted."""
 
     def __init__(self, name: str, args: DeadLetterQueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("event-gateway:components:DeadLetterQueue", name, None, opts)
@@ -66,14 +68,7 @@ def _admit(sender: str, queue_arn: str) -> list[Statement]:
         {"ArnNotEquals": {"aws:SourceArn": sender}} if is_rule else {"ArnNotEquals": {"aws:PrincipalArn": sender}}
     )
     statements: list[Statement] = [
-        {
-            "Sid": "EncryptedTransportOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "sqs:*",
-            "Resource": queue_arn,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        encrypted_transport_only("sqs:*", on=queue_arn),
         {
             "Sid": "OneSenderOnly",
             "Effect": "Deny",

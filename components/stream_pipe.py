@@ -136,4 +136,4 @@ class StreamPipe(pulumi.ComponentResource):
         )
         self.arn, self.dead_letters_url = pipe.arn, dead_letters.url
         self.name = pipe.arn.apply(lambda arn: arn.rpartition("/")[2])
-        self.register_outputs({"arn": self.arn, "dead_letters_url": self.dead_letters_url})
+        self.register_outputs({"arn": self.arn, "dead_letters_url": self.dead_letters_url, "name": self.name})

@@ -37,6 +37,10 @@ class Route(NamedTuple):
 
 ORDER_CREATED = EventType("dynamodb.orders", "dynamodb-orders-stream")
 ORDER_SHIPPED = EventType("carrier", "carrier.order_shipped")
+MOST_NAMED = 100
+"""Orders that one request to `reconcile` may name."""
+PENDING_INDEX = "pending"
+"""The index of the orders' table that lists pending orders by carrier and age."""
 
 
 def openapi(

@@ -1,1 +1,1 @@
-"""The functions behind the gateway: entries (`orders_api`, `confirm_shipment`, `mock_carrier`), domain, and storage."""
+"""The functions: entries (`orders_api`, `confirm_shipment`, `reconcile`, `mock_carrier`), domain, and storage."""

@@ -24,7 +24,7 @@ from handlers.orders import (
     Shipped,
     UnknownOrder,
 )
-from handlers.records import failure_record
+from handlers.records import REJECTED, failure_record
 from handlers.repository import Repository
 from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger
@@ -109,9 +109,7 @@ def _reject(
     error_type = type(rejection).__name__
     _sqs().send_message(
         QueueUrl=_FAILURE_QUEUE_URL,
-        MessageBody=failure_record(
-            event, context, condition="Rejected", error_type=error_type, reason=rejection.reason
-        ),
+        MessageBody=failure_record(event, context, condition=REJECTED, error_type=error_type, reason=rejection.reason),
     )
     count(Count.REJECTED)
     logger.warning("Confirmation rejected", rejection=error_type, reason=rejection.reason)

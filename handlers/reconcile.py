@@ -33,10 +33,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts import ORDER_CREATED, order_created_detail
+from contracts import MOST_NAMED, ORDER_CREATED, order_created_detail
 from handlers import orders
 from handlers.orders import Claimed, Exhausted, InvalidTimestampError, Order, State, Waiting
-from handlers.records import failure_record
+from handlers.records import UNCONFIRMED, failure_record
 from handlers.repository import PENDING_SHARDS, Repository
 from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger
@@ -48,7 +48,6 @@ _REEMISSIONS = 3
 _MOST_OF_A_SHARD = 250
 # How often the schedule starts a sweep.
 _EVERY_SECONDS = 900
-_MOST_NAMED = 100
 _MOST_LISTED = 1000
 # PutEvents takes ten entries.
 _BATCH = 10
@@ -179,7 +178,7 @@ def _give_up(waiting: Waiting, order: Order, context: LambdaContext) -> None:
     }
     _sqs.send_message(
         QueueUrl=_OVERDUE_QUEUE_URL,
-        MessageBody=failure_record(event, context, condition="Unconfirmed", error_type="Unconfirmed", reason=reason),
+        MessageBody=failure_record(event, context, condition=UNCONFIRMED, error_type=UNCONFIRMED, reason=reason),
     )
     _store.set_aside(waiting)
     count(Count.UNCONFIRMED)
@@ -187,8 +186,8 @@ def _give_up(waiting: Waiting, order: Order, context: LambdaContext) -> None:
 
 
 def _named(order_ids: list[Any]) -> list[str]:
-    if not 1 <= len(order_ids) <= _MOST_NAMED or not all(isinstance(order_id, str) for order_id in order_ids):
-        raise InvalidRequestError(f"order_ids must be a list of 1 to {_MOST_NAMED} texts")
+    if not 1 <= len(order_ids) <= MOST_NAMED or not all(isinstance(order_id, str) for order_id in order_ids):
+        raise InvalidRequestError(f"order_ids must be a list of 1 to {MOST_NAMED} texts")
     return order_ids
 
 

@@ -1,4 +1,4 @@
-"""Where orders are kept: the only user of DynamoDB.
+"""Where orders are kept: of what the functions do, all that uses DynamoDB.
 
 Needs PutItem, GetItem and UpdateItem on one table, and Query on its index `pending`; a function only what it calls.
 """
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID
 
+from contracts import PENDING_INDEX
 from handlers import orders
 from handlers.orders import Claim, Claimed, Confirmation, Exhausted, Item, Order, Settled, Shipped, State, Waiting
 from handlers.runtime import aws_client
@@ -17,7 +18,6 @@ from handlers.runtime import aws_client
 # under a few keys of each: a partition takes 1,000 writes a second, so 4 carry 4,000 new orders a second of a carrier,
 # and whoever lists these asks 4 times.
 PENDING_SHARDS = 4
-_INDEX = "pending"
 # Sorts before every timestamp.
 _EVER = "0"
 
@@ -80,7 +80,7 @@ class Repository:
         """
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
-            IndexName=_INDEX,
+            IndexName=PENDING_INDEX,
             KeyConditionExpression="pending_shard = :shard AND pending_since BETWEEN :since AND :until",
             ExpressionAttributeValues={
                 ":shard": {"S": pending_key(carrier, shard)},

@@ -19,9 +19,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from handlers.orders import is_order_id
-from ops.health import Health, Unreadable, health
-from ops.letters import Letter, StreamPosition
-from ops.letters import Unreadable as Unread
+from ops.health import Gaps, Health, health
+from ops.letters import Letter, StreamPosition, Unreadable
 from ops.mailbox import Mailbox, with_others
 from ops.orders import Order, Orders
 from ops.policy import operator_policy
@@ -187,7 +186,7 @@ def show_order(
         chosen = opened(stack, outputs=outputs, state=state)
         if not is_order_id(order_id):
             raise RefusedError(f"{order_id} is not the id of an order")
-        unreadable = Unreadable()
+        unreadable = Gaps()
         orders = Orders(chosen)
         order = orders.read(order_id)
         log = (unreadable.unless("logs", lambda: orders.lines(order)) if order else None) or []
@@ -343,7 +342,7 @@ def _summary(letter: Letter) -> dict[str, Any]:
 
 
 def _whole(letter: Letter) -> dict[str, Any]:
-    unread = letter.subject.reason if isinstance(letter.subject, Unread) else None
+    unread = letter.subject.reason if isinstance(letter.subject, Unreadable) else None
     return {"unreadable": unread, "attributes": dict(letter.attributes), "body": letter.body}
 
 

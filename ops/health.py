@@ -44,7 +44,7 @@ class Health:
     """Each reason to act, in a few words."""
 
 
-class Unreadable(dict[str, str]):
+class Gaps(dict[str, str]):
     """Why what could not be read."""
 
     def unless(self, what: str, ask: Callable[[], _T]) -> _T | None:
@@ -58,7 +58,7 @@ class Unreadable(dict[str, str]):
 
 def health(stack: Stack, now: datetime) -> Health:
     """How the stack is. What the credentials may not see is left out, and said."""
-    unreadable = Unreadable()
+    unreadable = Gaps()
     orders = unreadable.unless("orders", lambda: Orders(stack).waiting(now))
     queues = unreadable.unless("queues", lambda: _depths(stack))
     pipe = unreadable.unless("pipe", lambda: _pipe(stack))

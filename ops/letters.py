@@ -16,9 +16,8 @@ from typing import Any
 
 from contracts import ORDER_CREATED, ORDER_SHIPPED
 from handlers.orders import InvalidTimestampError, is_order_id, timestamp, utc
+from handlers.records import REJECTED
 from ops.stack import Holds, Queue
-
-_REJECTED = "Rejected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def read(queue: Queue, message: Mapping[str, Any]) -> Letter:
         id=message["MessageId"],
         sent_at=timestamp(datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)),
         why=str(why or ""),
-        rejected=_inner(document, "requestContext").get("condition") == _REJECTED,
+        rejected=_inner(document, "requestContext").get("condition") == REJECTED,
         subject=subject,
         body=body,
         attributes=attributes,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from contracts import PENDING_INDEX
 from handlers.orders import State, timestamp
 from handlers.repository import PENDING_SHARDS, pending_key
 from ops.stack import Carrier, Stack
@@ -136,7 +137,7 @@ class Orders:
         for shard in range(PENDING_SHARDS):
             yield from self._dynamodb.get_paginator("query").paginate(
                 TableName=self._exports.table,
-                IndexName="pending",
+                IndexName=PENDING_INDEX,
                 KeyConditionExpression=f"pending_shard = :shard AND {condition}",
                 ExpressionAttributeValues={":shard": {"S": pending_key(carrier, shard)}, **values},
                 **request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts import PENDING_INDEX
 from ops.stack import Exports
 
 
@@ -33,7 +34,7 @@ def operator_policy(exports: Exports) -> dict[str, Any]:
                 [arn("lambda", f"function:{function}") for function in functions],
             ),
             _allow("ReadsOrders", ("dynamodb:GetItem",), [table]),
-            _allow("CountsPendingOrders", ("dynamodb:Query",), [f"{table}/index/pending"]),
+            _allow("CountsPendingOrders", ("dynamodb:Query",), [f"{table}/index/{PENDING_INDEX}"]),
             _allow("ReadsTheStream", ("dynamodb:GetShardIterator", "dynamodb:GetRecords"), [f"{table}/stream/*"]),
             # With the end that stands for the streams of a group.
             _allow(

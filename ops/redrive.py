@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import MOST_NAMED
 from handlers.orders import timestamp
 from ops.letters import Confirmation, Letter, NewOrder, StreamPosition, Unreadable
 from ops.mailbox import Mailbox, Opened
@@ -24,8 +25,6 @@ from ops.orders import Order, Orders
 from ops.stack import Queue, Stack
 from ops.stream import ForeignStreamError, orders_at
 
-# As many as `reconcile` takes by name.
-_MOST = 100
 # Arrival in the stream is given to the second, and an order is stored within seconds of the time that it bears. Orders
 # of the same minute that did get through are told to their carriers once more, who know a repetition by its key.
 _MARGIN = timedelta(minutes=1)
@@ -271,8 +270,8 @@ class Redriver:
         """What became of each order, in as many invocations as it takes."""
         left = [order_id for order_id in dict.fromkeys(order_ids) if order_id not in self._emitted]
         answers = _Answers(emitted=self._emitted)
-        for start in range(0, len(left), _MOST):
-            part = left[start : start + _MOST]
+        for start in range(0, len(left), MOST_NAMED):
+            part = left[start : start + MOST_NAMED]
             try:
                 answers.add(self._invoke(queue.redrive_with, {"action": "reemit", "order_ids": part}))
             except (BotoCoreError, ClientError, InvocationFailedError) as error:
@@ -286,12 +285,12 @@ class Redriver:
             "action": "reemit_pending",
             "created_after": wanted.after,
             "created_before": before,
-            "limit": _MOST,
+            "limit": MOST_NAMED,
         }
         answers = _Answers(emitted=self._emitted)
         while True:
             known = len(self._emitted)
-            if answers.add(self._invoke(queue.redrive_with, request)) < _MOST or len(self._emitted) == known:
+            if answers.add(self._invoke(queue.redrive_with, request)) < MOST_NAMED or len(self._emitted) == known:
                 break
         if not answers.failed:
             # The function lists so many and of some carriers: that none is left only the table says.

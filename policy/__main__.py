@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -14,4 +15,7 @@ package = ModuleType("policy")
 package.__path__ = [str(Path(__file__).resolve().parent)]
 sys.modules["policy"] = package
 
-PolicyPack("event-gateway", policies=import_module("policy.pack").policies())
+policies = import_module("policy.pack").policies()
+# What is loaded by now stays until the end: collecting what a resource left behind need not go over it each time.
+gc.freeze()
+PolicyPack("event-gateway", policies=policies)

@@ -7,9 +7,9 @@ given by a call or an assignment to a part of it is in all of it, and what canno
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,7 @@ class Flaw(Enum):
     UNREAD = "unread"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Data:
+class _Data(NamedTuple):
     """Something of the request on its way into the output."""
 
     is_json: bool = False  # a whole JSON value, as `$input.json` gives
@@ -98,16 +97,14 @@ def flaws(template: str) -> set[Flaw | str]:
     return reading.found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Directive:
+class _Directive(NamedTuple):
     """One of `_DIRECTIVE`, or "" for what is not read."""
 
     name: str
     arguments: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
+class _Reference(NamedTuple):
     name: str
     chain: tuple[tuple[str, str | None], ...]
     """Members from left to right, each with the text of its arguments if it is called; "[]" with that of an index."""
@@ -398,7 +395,7 @@ class _Reading:
         for value in _texts(expression):
             held = _worse(held, self._joined(value))
         # Beside other text a JSON value is no JSON value any more.
-        return held and replace(held, is_json=False)
+        return held and held._replace(is_json=False)
 
     def _joined(self, value: list[str | _Reference]) -> _Data | None:
         """What a text that is put together holds. In JSON, data needs an escape for each string that it is inside of,
@@ -420,7 +417,7 @@ class _Reading:
             elif structured and not position.safe_for(data):
                 self.found.add(Flaw.UNESCAPED)
             elif structured:
-                data = replace(data, escapes=data.escapes - position.strings)
+                data = data._replace(escapes=data.escapes - position.strings)
             held = _worse(held, data)
         return held
 
@@ -489,7 +486,7 @@ def _utility(name: str, inner: _Data | None) -> _Data | None:
     if inner is None:
         return None
     if name == "escapeJavaScript":
-        return replace(inner, escapes=inner.escapes + 1, unfixed=True, broken=inner.broken or inner.unfixed)
+        return inner._replace(escapes=inner.escapes + 1, unfixed=True, broken=inner.broken or inner.unfixed)
     return _ENCODED if name in _ENCODING else _RAW
 
 
@@ -502,7 +499,7 @@ def _followed(data: _Data | None, chain: list[_Step]) -> _Data | None:
         if called in _TELLING:
             data = None
         elif data and undone and undone.fullmatch(arguments or ""):
-            data = replace(data, unfixed=False)
+            data = data._replace(unfixed=False)
         elif called in _ADDING:
             data = data and _RAW
         elif inner or (data and called not in _KEEPING and not data.encoded):

@@ -7,9 +7,8 @@ pulumi_policy raises when a policy touches an unknown value, and the engine then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from pulumi_policy import Secret
 from pulumi_policy.proxy import UnknownValueError
@@ -98,8 +97,7 @@ def whole(value: Any) -> int | None:
     return int(value)
 
 
-@dataclass(frozen=True)
-class Examination:
+class Examination(NamedTuple):
     """What only a remediation is shown of a resource: no values, only where they are and where they come from."""
 
     secret: frozenset[Path] = frozenset()

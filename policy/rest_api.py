@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from policy.documents import UNREADABLE, document
 from policy.mapping_templates import reads_body
@@ -34,8 +33,7 @@ _TARGET = "integration.request.header.X-Amz-Target"
 _HEADER = "x-amz-target"
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A value in a document and the path that messages name: where it stands, behind the `$ref` that led to it."""
 
     path: Path
@@ -114,11 +112,11 @@ def _followed(node: Node) -> Node:
     while isinstance(node.value, dict):
         reference = cast("dict[Any, Any]", node.value).get("$ref", MISSING)
         if isinstance(reference, str) and reference in met:
-            return replace(node, value=MISSING)
+            return node._replace(value=MISSING)
         if not isinstance(reference, str) and reference is not UNKNOWN:
             break
         if reference is UNKNOWN or not reference.startswith("#/"):  # a model of API Gateway's, by its address
-            return replace(node, value=UNKNOWN)
+            return node._replace(value=UNKNOWN)
         met.add(reference)
         node = node.root or node
         for step in reference.removeprefix("#/").split("/"):
@@ -165,8 +163,7 @@ def status(node: Node) -> str:
     return node.word if number is None else _name(number)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Response:
+class Response(NamedTuple):
     """An integration response. Without a pattern it answers whatever no pattern matches."""
 
     node: Node
@@ -197,8 +194,7 @@ class Response:
                 return True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Integration:
+class Integration(NamedTuple):
     """What a method does with a request."""
 
     node: Node
@@ -297,8 +293,7 @@ class Integration:
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Operation:
+class Operation(NamedTuple):
     """A method of an API in its OpenAPI body, or as a resource whose integration is a part of it."""
 
     node: Node

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from policy.props import whole
 
@@ -26,8 +26,7 @@ class Group(Enum):
     BASELINE = "baseline"  # what any stack on AWS may have: advisory
 
 
-@dataclass(frozen=True, kw_only=True)
-class Control:
+class Control(NamedTuple):
     """An entry of a public catalogue that a rule serves."""
 
     framework: str
@@ -56,8 +55,7 @@ class Setting(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Whole:
+class Whole(NamedTuple):
     """A whole number, `minimum` or more."""
 
     default: int
@@ -75,8 +73,7 @@ class Whole:
         return int(value)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flag:
+class Flag(NamedTuple):
     """True or false."""
 
     default: bool
@@ -92,8 +89,7 @@ class Flag:
         return value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Texts:
+class Texts(NamedTuple):
     """A list of texts; of `choices`, when there are any."""
 
     default: tuple[str, ...]
@@ -116,11 +112,10 @@ class Texts:
         return tuple(value)
 
 
-@dataclass(frozen=True)
-class Waivers:
+class Waivers(NamedTuple):
     """Resources that a rule passes over, each with the reason: URN, URN pattern with `*`, or name -> reason."""
 
-    default: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default: Mapping[str, str] = MappingProxyType({})
 
     def schema(self) -> dict[str, Any]:
         return {

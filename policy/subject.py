@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from policy.props import MISSING, UNKNOWN, Examination, Path, Where, find, plain, read, spell, steps
 
@@ -116,8 +116,7 @@ class Member(Subject):
         return isinstance(value, str) and any(other.get(name) == value for name in self._identifiers)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stack:
+class Stack(NamedTuple):
     """All resources of a stack, in the order in which the program registered them."""
 
     members: Sequence[Member]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +21,7 @@ IN_A_PIPE = r"\$[^<>]*|aws\.pipes\.[\w.-]+"
 _STRING = r'"(?:[^"\\]|\\.)*"'
 
 
-@dataclass(frozen=True, kw_only=True)
-class Template:
+class Template(NamedTuple):
     """A template that begins like a JSON object or array. Placeholders are without their brackets."""
 
     quoted: frozenset[str]

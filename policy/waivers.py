@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import NamedTuple
 
 _CARRIER = "event-gateway::event-gateway:components:CarrierIntegration$aws:cloudwatch/"
 _MOCK = "urn:pulumi:*::event-gateway::event-gateway:components:"
@@ -46,8 +47,7 @@ OURS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, order=True, kw_only=True)
-class Waived:
+class Waived(NamedTuple):
     """A finding that is not a violation, as someone said why."""
 
     urn: str

@@ -124,6 +124,10 @@ class Authority:
             issued = self._issued.get(access_key_id)
         return issued or self._current().functions.get(access_key_id)
 
+    def knows(self, function: str) -> bool:
+        """Whether a function with this name is deployed."""
+        return function in self._current().by_name
+
     def decide(
         self,
         principal: Principal,

@@ -18,8 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sandbox import ministack, retry
+from sandbox.accesslog import AccessLog
 from sandbox.authority import Authority, Credentials, DeniedError
 from sandbox.clock import CloudClock
 from sandbox.control import control
@@ -91,7 +91,6 @@ class Cloud(World):
         self._http = urllib3.PoolManager(maxsize=64, timeout=_GATEWAY_TIMEOUT, retries=False)
         self._roles: dict[str, Credentials] = {}
         self._roles_lock = threading.Lock()
-        self._logs = emulator.client("logs")
 
     def serve(self, stack: ExitStack) -> None:
         """Start the servers and workers; they end with `stack`."""
@@ -108,7 +107,7 @@ class Cloud(World):
             authority=self.authority,
             invoke=self._invoke,
             call_service=self._call_service,
-            access_log=self._access_log,
+            access_log=stack.enter_context(AccessLog(self.ministack.client("logs"))).write,
             skipped_since=self.clock.skipped_since,
         )
         self.urls["gateway"] = stack.enter_context(served(Gateway(pipeline)))
@@ -215,18 +214,6 @@ class Cloud(World):
                     raise IntegrationRefusedError(str(error)) from error
                 self._roles[role_arn] = keys
             return keys
-
-    def _access_log(self, destination_arn: str, line: str) -> None:
-        group = destination_arn.partition(":log-group:")[2].removesuffix(":*")
-        stream = f"{datetime.now(UTC):%Y/%m/%d}"
-        event = {"timestamp": int(time.time() * 1000), "message": line}
-        try:
-            self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
-        except self._logs.exceptions.ResourceNotFoundException:
-            # Several requests may be the first ones of the day.
-            with suppress(self._logs.exceptions.ResourceAlreadyExistsException):
-                self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
-            self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
 
 def _stop(_: int, __: object) -> None:

@@ -17,33 +17,30 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 from xml.sax.saxutils import escape
 
-import anyio.to_thread
 import urllib3
 from botocore.exceptions import ClientError
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sandbox import sigv4
 from sandbox.authority import Authority
 from sandbox.clock import CloudClock
 from sandbox.faults import Faults, Kind
 from sandbox.iam import Principal, RoleSession, User
+from sandbox.ministack import Root
 from sandbox.provider.kind import Place
 from sandbox.putevents import put_events
+from sandbox.serving import Blocking, Received
 
 # Each call holds a thread while MiniStack works on it. A function that is invoked through here calls back through here,
 # so there must be more threads than functions can run at once.
 _THREADS = 256
 # The longest that a function may run, and some more.
-_TIMEOUT = urllib3.Timeout(connect=2, read=910)
+_TIMEOUT = 910
 _ITERATORS = 10_000
 _FORWARDED = {"content-type", "x-amz-target", "x-amz-invocation-type", "x-amz-log-type", "x-amz-client-context"}
 _UNKNOWN = "UnknownOperationException"
@@ -66,7 +63,7 @@ _ENTRY_FAILURES = (
 
 def front(
     authority: Authority, *, ministack: str, place: Place, faults: Faults | None = None, clock: CloudClock | None = None
-) -> Starlette:
+) -> Blocking:
     """The ASGI application in front of the MiniStack at this URL, which is to serve nobody else.
 
     MiniStack is asked as the root of the account. Under AUTH=true it lets root do everything, except what a queue's
@@ -75,38 +72,14 @@ def front(
     Without `faults` nothing fails by itself, and without `clock` the time is the machine's.
     """
     calls = _Front(authority, ministack, place, faults or Faults(), clock or CloudClock())
-    # Not the pool of threads that everything else in this process shares.
-    threads = anyio.CapacityLimiter(_THREADS)
-
-    async def answer(request: Request) -> Response:
-        query = request.scope["query_string"]
-        received = _Received(
-            method=request.method,
-            target=(request.scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1"),
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-            body=await request.body(),
-        )
-        return await anyio.to_thread.run_sync(calls.answer, received, limiter=threads, abandon_on_cancel=True)
-
-    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
-
-
-class _Received(NamedTuple):
-    method: str
-    target: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        return next((value for known, value in self.headers if known.lower() == name), "")
+    return Blocking(calls.answer, threads=_THREADS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
     """A request whose sender is known."""
 
-    received: _Received
+    received: Received
     service: str
     principal: RoleSession | User
 
@@ -122,7 +95,7 @@ class _Call:
             return f"{self.received.method} {self.received.target}"
         if self.service == "sts":
             return dict(parse_qsl(self.received.body.decode("latin-1"))).get("Action", "")
-        return self.received.header("x-amz-target")
+        return _header(self.received, "x-amz-target")
 
     def document(self) -> dict[str, Any]:
         try:
@@ -166,10 +139,8 @@ class _Front:
         self._place = place
         self._faults = faults
         self._clock = clock
-        url = urlsplit(ministack)
-        # An attempt that failed may have had its effect: to try again is for the client to decide.
-        self._ministack = urllib3.HTTPConnectionPool(
-            cast("str", url.hostname), url.port, maxsize=_THREADS, retries=False, timeout=_TIMEOUT
+        self._ministack = Root(
+            ministack, region=place.region, account=place.account, timeout=_TIMEOUT, connections=_THREADS
         )
         self._iterators = _Iterators()
         self._services: dict[str, Callable[[_Call], Response]] = {
@@ -180,7 +151,7 @@ class _Front:
             "sts": self._sts,
         }
 
-    def answer(self, received: _Received) -> Response:
+    def answer(self, received: Received) -> Response:
         service = _signed_for(received)
         try:
             principal = self._sender(received, service)
@@ -290,7 +261,7 @@ class _Front:
 
     # --- who, whether, and what ---
 
-    def _sender(self, received: _Received, service: str) -> RoleSession | User:
+    def _sender(self, received: Received, service: str) -> RoleSession | User:
         if service and service not in self._services:
             raise _RefusedError(_UNKNOWN, f"The local cloud does not serve the service '{service}'")
         sender = sigv4.verify(
@@ -369,22 +340,11 @@ class _Front:
         return self._named("sqs", "", document.get("QueueName"), "QueueName")
 
     def _forward(self, call: _Call, body: bytes | None = None, *, target: str = "/") -> Response:
-        """What MiniStack answers to the account's root.
-
-        It takes the account and the region from the signature's scope, and doesn't check root's signature.
-        """
-        scope = f"{self._place.account}/{datetime.now(UTC):%Y%m%d}/{self._place.region}/{call.service}/aws4_request"
+        """What MiniStack answers to the account's root."""
         headers = {name: value for name, value in call.received.headers if name.lower() in _FORWARDED}
-        headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=root"
+        sent = call.received.body if body is None else body
         try:
-            answer = self._ministack.urlopen(
-                "POST",
-                target,
-                body=call.received.body if body is None else body,
-                headers=headers,
-                redirect=False,
-                decode_content=False,
-            )
+            answer = self._ministack.post(call.service, sent, headers=headers, target=target)
         except urllib3.exceptions.HTTPError as error:
             message = f"MiniStack does not answer: {type(error).__name__}"
             raise _RefusedError("ServiceUnavailable", message, HTTPStatus.SERVICE_UNAVAILABLE) from error
@@ -439,9 +399,14 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
 }
 
 
-def _signed_for(received: _Received) -> str:
+def _header(received: Received, name: str) -> str:
+    """The first value of the header with this name in lower case, or nothing."""
+    return next((value for known, value in received.headers if known.lower() == name), "")
+
+
+def _signed_for(received: Received) -> str:
     """The service in the scope of the signature; nothing where there is none."""
-    scope = re.search(r"Credential=[^/,\s]+/[^/,\s]+/[^/,\s]+/([^/,\s]+)/", received.header("authorization"))
+    scope = re.search(r"Credential=[^/,\s]+/[^/,\s]+/[^/,\s]+/([^/,\s]+)/", _header(received, "authorization"))
     return scope[1] if scope else ""
 
 
@@ -449,10 +414,10 @@ def _not_served(call: _Call) -> _RefusedError:
     return _RefusedError(_UNKNOWN, f"The local cloud does not serve '{call.operation}' of '{call.service}'")
 
 
-def _error(received: _Received, service: str, error: _RefusedError) -> Response:
+def _error(received: Received, service: str, error: _RefusedError) -> Response:
     """The error in the protocol of the request: JSON, or else XML."""
     headers = {"x-amzn-ErrorType": error.code}
-    if service != "lambda" and not received.header("x-amz-target"):
+    if service != "lambda" and not _header(received, "x-amz-target"):
         text = f"<Type>Sender</Type><Code>{error.query_code}</Code><Message>{escape(error.message)}</Message>"
         return _xml("ErrorResponse", f"<Error>{text}</Error>", error.status, headers)
     if service == "sqs":

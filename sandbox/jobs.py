@@ -334,7 +334,7 @@ class Dispatcher:
     """Works on the jobs of queues in the background, each with its own threads, until it is closed."""
 
     def __init__(self, queues: Queues, *, state: Path, clock: Clock = time.time, stamped: Stamped = as_stamped) -> None:
-        """`queues` is a boto3 client for SQS with two connections per queue; `state` a folder for what must survive."""
+        """`queues` has two connections per queue; `state` a folder for what must survive."""
         self._queues = queues
         self._state = state
         self._clock = clock

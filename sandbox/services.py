@@ -8,19 +8,24 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
+import urllib3
 from botocore.exceptions import ClientError
 
 from sandbox.authority import Authority, DeniedError
 from sandbox.faults import Faults, Kind
 from sandbox.iam import Anonymous, Principal, RoleSession, Service
-from sandbox.ministack import MiniStack
+from sandbox.ministack import MiniStack, Root
 from sandbox.provider.kind import Place
 
 _CONNECTIONS = 128
 # MiniStack starts a process for each execution that finds none idle, which takes a core for half a second.
 _EXECUTIONS = 4
+_INVOCATIONS = "/2015-03-31/functions/{}/invocations"
+_JSON = {"Content-Type": "application/json"}
 THROTTLED = "TooManyRequestsException"
 
 
@@ -28,11 +33,21 @@ def _denied(reason: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": reason}}, operation)
 
 
+def _not_found(reason: str) -> ClientError:
+    return ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": reason}}, "Invoke")
+
+
 def _crashed() -> Mapping[str, Any]:
     """What Lambda answers when a function's process has ended."""
     message = f"RequestId: {uuid.uuid4()} Error: Runtime exited with error: exit status 1"
     payload = json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message})
     return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(payload.encode())}
+
+
+def _invocation(answer: urllib3.BaseHTTPResponse) -> Mapping[str, Any]:
+    members = {"ExecutedVersion": "X-Amz-Executed-Version", "FunctionError": "X-Amz-Function-Error"}
+    told = {member: answer.headers[header] for member, header in members.items() if header in answer.headers}
+    return {"StatusCode": answer.status, **told, "Payload": io.BytesIO(answer.data)}
 
 
 class ServiceOutbox:
@@ -63,7 +78,7 @@ class Lambda:
         """`timeout` is how many seconds a caller waits for an answer."""
         self._authority = authority
         self._faults = faults
-        self._client = ministack.client("lambda", read_timeout=timeout, max_pool_connections=_CONNECTIONS)
+        self._root = Root(ministack.endpoint_url, region=ministack.region, timeout=timeout, connections=_CONNECTIONS)
         self._lock = threading.Lock()
         self._executions: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(_EXECUTIONS))
 
@@ -80,9 +95,7 @@ class Lambda:
         except DeniedError as error:
             raise _denied(str(error), "Invoke") from error
         except LookupError as error:
-            raise ClientError(
-                {"Error": {"Code": "ResourceNotFoundException", "Message": str(error)}}, "Invoke"
-            ) from error
+            raise _not_found(str(error)) from error
         if self._faults.strike(Kind.FUNCTION_THROTTLED, function=name):
             raise ClientError({"Error": {"Code": THROTTLED, "Message": "Rate Exceeded."}}, "Invoke")
         crash = self._faults.strike(Kind.FUNCTION_CRASHES, function=name)
@@ -91,8 +104,8 @@ class Lambda:
         with self._lock:
             executions = self._executions[name]
         with executions:
-            answer = self._client.invoke(FunctionName=name, Payload=payload)
-        return _crashed() if crash else answer
+            answer = self._root.call("lambda", payload, headers=_JSON, target=_INVOCATIONS.format(quote(name, safe="")))
+        return _crashed() if crash else _invocation(answer)
 
     def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:
         """Why `principal` may not invoke the function, or None."""
@@ -102,13 +115,15 @@ class Lambda:
         decisions = [self._authority.decide(principal, action, function_arn, context) for action in actions]
         return next((decision.reason for decision in decisions if not decision.allowed), None)
 
+    def is_deployed(self, function_arn: str) -> bool:
+        return self._authority.knows(function_arn.rpartition(":")[2])
+
 
 class Handover:
     """What hands events to a function, such as EventBridge for one rule: asks whether it may, and whether it is."""
 
-    def __init__(self, functions: Lambda, ministack: MiniStack, principal: Service | RoleSession) -> None:
+    def __init__(self, functions: Lambda, principal: Service | RoleSession) -> None:
         self._functions = functions
-        self._client = ministack.client("lambda")
         self._principal = principal
 
     def invoke(self, **request: Any) -> Any:
@@ -116,19 +131,19 @@ class Handover:
         arn = str(request["FunctionName"])
         if reason := self._functions.refusal(self._principal, arn):
             raise _denied(reason, "Invoke")
-        return self._client.get_function(FunctionName=arn.rpartition(":")[2])
+        if not self._functions.is_deployed(arn):
+            raise _not_found(f"no function {arn} is deployed")
+        return {"StatusCode": HTTPStatus.NO_CONTENT}
 
 
 class ScheduledHandover:
     """EventBridge Scheduler, which hands events over to a function in a role that it assumes for each."""
 
-    def __init__(
-        self, authority: Authority, functions: Lambda, ministack: MiniStack, scheduler: Service, role: RoleSession
-    ) -> None:
+    def __init__(self, authority: Authority, functions: Lambda, scheduler: Service, role: RoleSession) -> None:
         self._authority = authority
         self._scheduler = scheduler
         self._role = role
-        self._handover = Handover(functions, ministack, role)
+        self._handover = Handover(functions, role)
 
     def invoke(self, **request: Any) -> Any:
         """As boto3's dry run."""

@@ -17,7 +17,7 @@ from sandbox.iam import RoleSession, Service
 from sandbox.invocation import AsyncPolicy, Functions, FunctionTarget, ToFunction
 from sandbox.jobs import REVIVAL, Dispatcher, Hop, Killed, queue_url
 from sandbox.live import bus_name, target_queue
-from sandbox.ministack import MiniStack
+from sandbox.ministack import MiniStack, Queues, Root
 from sandbox.pipe import Pipe, PipeSettings
 from sandbox.provider.kind import Place
 from sandbox.registry import Registry
@@ -74,7 +74,10 @@ class Wiring:
         self._clock = clock
         self._lambda = Lambda(authority, ministack, timeout=910, faults=faults)
         self._dispatcher = Dispatcher(
-            ministack.client("sqs", max_pool_connections=64), state=state / "deliveries", clock=clock, stamped=clock.of
+            Queues(Root(ministack.endpoint_url, region=place.region, account=place.account)),
+            state=state / "deliveries",
+            clock=clock,
+            stamped=clock.of,
         )
         self._limiters: dict[tuple[str, int], Limiter] = {}
         self._running: dict[tuple[str, str], _Running] = {}
@@ -191,7 +194,7 @@ class Wiring:
         )
         if _calls_destination(target):
             return self._to_destination(target, rule, on_behalf)
-        return self._to_function(rule, Handover(self._lambda, self._ministack, on_behalf), on_behalf)
+        return self._to_function(rule, Handover(self._lambda, on_behalf), on_behalf)
 
     def _schedule(self, schedule: Properties) -> Callable[[], Schedule]:
         target = schedule["target"]
@@ -206,7 +209,7 @@ class Wiring:
         group = self._place.arn("scheduler", f"schedule-group/{schedule['groupName']}")
         scheduler = Service(name="scheduler.amazonaws.com", source_arn=group, source_account=self._place.account)
         role = RoleSession(role_arn=target["roleArn"], session=schedule["name"])
-        handover = ScheduledHandover(self._authority, self._lambda, self._ministack, scheduler, role)
+        handover = ScheduledHandover(self._authority, self._lambda, scheduler, role)
         every = seconds(schedule["scheduleExpression"]) * self._time_factor
         return lambda: Schedule(
             # Anew each time: the function and its configuration are those of that moment.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_policy import Severity
@@ -48,8 +47,7 @@ def rate_limited(destination: Subject) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Where a provider's connection resource holds them."""
 
     by_authorization: dict[str, str]

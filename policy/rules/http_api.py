@@ -6,7 +6,6 @@ read here: what becomes of the answers is left alone there. What goes to a funct
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_policy import Severity
@@ -162,7 +161,7 @@ def _limit(stage: Member, key: Any, name: str) -> Node:
         if of == key and key is not UNKNOWN:
             return limit
     may_have_own = default.missing and any(of is UNKNOWN for of, _ in own)
-    return replace(default, value=UNKNOWN) if may_have_own else default
+    return default._replace(value=UNKNOWN) if may_have_own else default
 
 
 def _own_limits(routes: Node, name: str) -> Iterator[tuple[Any, Node]]:

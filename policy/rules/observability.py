@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pulumi_policy import Severity
 
@@ -68,8 +67,7 @@ def topic_not_public(policy: Subject) -> Iterator[str]:
             yield f"name in {where}.Statement[{statement.index}].Principal whom it admits, or say it in a condition"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """What resources of a kind fail with, and how an alarm says which of them it watches."""
 
     types: frozenset[str]
@@ -129,8 +127,7 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watch:
+class Watch(NamedTuple):
     """A metric that an alarm looks at, and where it says of which resource."""
 
     alarm: Member

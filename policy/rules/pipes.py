@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pulumi_policy import Severity
 
@@ -24,8 +23,7 @@ _DYNAMODB_SECONDS = 24 * 3600
 _BUS_BATCH = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Names:
+class _Names(NamedTuple):
     """How a provider spells what the other one spells otherwise."""
 
     dynamodb: str

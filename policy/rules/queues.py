@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pulumi_policy import Severity
 
@@ -22,8 +21,7 @@ NATIVE_RULE = "aws-native:events:Rule"
 BUSES = frozenset({"aws:cloudwatch/eventBus:EventBus", "aws-native:events:EventBus"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Names:
+class _Names(NamedTuple):
     """How a provider spells what the other one spells otherwise."""
 
     name: str
@@ -42,8 +40,7 @@ POLICIES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sender:
+class _Sender(NamedTuple):
     """Where a type names the queue that gets what it could not deliver."""
 
     places: tuple[str, ...]
@@ -72,7 +69,7 @@ SENDERS = {
     "aws-native:events:EventBus": _Sender(places=("deadLetterConfig.arn",), as_service=True),
     NATIVE_RULE: _Sender(places=("targets[].deadLetterConfig.arn",), as_service=True),
     "aws-native:lambda:EventInvokeConfig": _ON_FAILURE,
-    "aws-native:lambda:EventSourceMapping": replace(_ON_FAILURE, redrives=True),
+    "aws-native:lambda:EventSourceMapping": _ON_FAILURE._replace(redrives=True),
     "aws-native:lambda:Function": _Sender(places=("deadLetterConfig.targetArn",)),
     "aws-native:pipes:Pipe": _Sender(places=(_STREAM.format("dynamoDb"), _STREAM.format("kinesis"))),
     "aws-native:scheduler:Schedule": _Sender(places=("target.deadLetterConfig.arn",)),

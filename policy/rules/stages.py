@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pulumi_policy import Severity
 
@@ -25,8 +24,7 @@ USAGE_PLAN = "aws:apigateway/usagePlan:UsagePlan"
 NATIVE_USAGE_PLAN = "aws-native:apigateway:UsagePlan"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Names:
+class Names(NamedTuple):
     """What a provider calls what a stage shows of itself."""
 
     access_log: str

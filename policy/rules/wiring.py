@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pulumi_policy import Severity
 
@@ -39,8 +38,7 @@ ATTACHMENTS = frozenset(
 PlacedRule = tuple["Member", "Member | str | None"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Emission:
+class Emission(NamedTuple):
     """Events that some part of the stack puts on a bus. What is not known, or differs by event, is None."""
 
     member: Member
@@ -230,7 +228,7 @@ def _entry(untold: Emission, template: str, buses: list[Member]) -> Emission:
         return next(iter(said[name])) if len(said.get(name, ())) == 1 else None
 
     bus = one("EventBusName") if "EventBusName" in said else "default"
-    return replace(untold, bus=bus and bus_named(bus, buses), source=one("Source"), detail_type=one("DetailType"))
+    return untold._replace(bus=bus and bus_named(bus, buses), source=one("Source"), detail_type=one("DetailType"))
 
 
 # --- publishers that run code: what they may emit, by the bus policy and their own

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sandbox.iam import Principal, RoleSession, User
+from sandbox.serving import Received
 
 # "$context Variables for data models, authorizers, mapping templates, and CloudWatch access logging" in the API Gateway
 # developer guide: those that are known here, of the request ...
@@ -36,15 +37,8 @@ OF_RESPONSE = frozenset(
 _VARIABLE = re.compile(r"\$context((?:\.[A-Za-z0-9_-]+)+)")
 
 
-class Incoming(NamedTuple):
-    """A request as it arrived: `target` is path and query as sent, header values are bytes read as Latin-1."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    source_ip: str = "127.0.0.1"
-    protocol: str = "HTTP/1.1"
+class Incoming(Received):
+    """A request, as the pipeline reads it."""
 
     @property
     def path(self) -> str:

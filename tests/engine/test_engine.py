@@ -143,6 +143,12 @@ def test_what_is_written_is_private(deployed):
         assert (deployed / name).stat().st_mode & 0o777 == 0o600, name
 
 
+def test_the_state_is_written_without_digests_beside_it(deployed):
+    written = [path.name for path in (deployed / "backend" / ".pulumi" / "stacks").rglob("*")]
+    assert "local.json" in written
+    assert not [name for name in written if name.endswith(".attrs")]
+
+
 # --- the life of our program
 
 
@@ -307,6 +313,20 @@ def test_nothing_of_the_caller_s_clouds_reaches_the_program(program, monkeypatch
 
     foreign = {"AWS_PROFILE", "PULUMI_ACCESS_TOKEN"} & os.environ.keys()
     assert not foreign, foreign
+    """
+    with program(source)() as stack:
+        run = stack.preview()
+    assert run.code == 0, run.output
+
+
+def test_neither_engine_nor_program_looks_for_garbage_all_the_time(program):
+    source = """
+    import gc
+    import os
+
+    assert gc.isenabled()
+    assert gc.get_threshold()[0] > 10_000, gc.get_threshold()
+    assert int(os.environ["GOGC"]) > 100, os.environ["GOGC"]  # the engine's, which hands on its environment
     """
     with program(source)() as stack:
         run = stack.preview()

@@ -845,6 +845,7 @@ def test_an_order_goes_from_the_bus_to_the_carrier(running, carrier_server, disp
 
 WORKER = """
 import sys, time, pathlib, boto3
+from sandbox.jobs import Dispatcher
 from tests.sandbox.test_delivery import *
 endpoint, jobs, carrier, state = sys.argv[1:]
 sqs = boto3.Session("a", "b", region_name="eu-west-1").client("sqs", endpoint_url=endpoint)

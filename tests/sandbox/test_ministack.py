@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore import exceptions
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from sandbox import ministack
-from sandbox.ministack import MiniStackError
+from sandbox.ministack import MiniStackError, Queues, Root
 
 
 def alive(pid):
@@ -110,3 +112,54 @@ def test_one_that_ignores_the_request_to_end_is_killed(folder, monkeypatch):
     ministack.MiniStack(process, folder=folder, port=1, region="eu-west-1").stop()
     assert process.returncode == -9
     assert time.monotonic() - begun < 10
+
+
+# --- as root ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def root(running):
+    return Root(running.endpoint_url, region=running.region)
+
+
+def test_queues_are_those_of_boto3(running, root):
+    sqs, queues = running.client("sqs"), Queues(root)
+    url = sqs.create_queue(QueueName="taken")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="a")
+    asked = {"QueueUrl": url, "MessageSystemAttributeNames": ["SentTimestamp"], "WaitTimeSeconds": 0}
+    (message,) = queues.receive_message(**asked)["Messages"]
+    assert message["Body"] == "a"
+    assert int(message["Attributes"]["SentTimestamp"]) > 0
+    assert not queues.receive_message(**asked).get("Messages")
+    queues.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    (again,) = queues.receive_message(**asked)["Messages"]
+    queues.delete_message(QueueUrl=url, ReceiptHandle=again["ReceiptHandle"])
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    assert set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"].values()) == {"0"}
+
+
+@pytest.mark.parametrize("queue", ["there", "gone"])
+def test_errors_have_the_codes_of_boto3(running, root, queue):
+    sqs = running.client("sqs")
+    url = sqs.create_queue(QueueName="there")["QueueUrl"].replace("there", queue)
+    request = {"QueueUrl": url, "ReceiptHandle": "none", "VisibilityTimeout": 0}
+    with pytest.raises(ClientError) as known:
+        sqs.change_message_visibility(**request)
+    with pytest.raises(ClientError) as raised:
+        Queues(root).change_message_visibility(**request)
+    assert raised.value.response["Error"]["Code"] == known.value.response["Error"]["Code"]
+    assert raised.value.response["Error"]["Message"] == known.value.response["Error"]["Message"]
+    assert (
+        raised.value.response["ResponseMetadata"]["HTTPStatusCode"]
+        == known.value.response["ResponseMetadata"]["HTTPStatusCode"]
+    )
+    assert str(raised.value) == str(known.value)
+
+
+def test_no_answer_is_an_error_of_boto3():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ReadTimeoutError):
+            Queues(Root(url, region="eu-west-1", timeout=0.1)).receive_message(QueueUrl="q")
+    with pytest.raises(exceptions.ConnectionError):
+        Queues(Root(url, region="eu-west-1")).receive_message(QueueUrl="q")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sandbox.serving import served
+from sandbox.serving import Blocking, served
 
 
 async def hello(_request):
@@ -121,3 +121,51 @@ def test_what_is_under_way_at_the_end_is_waited_for():
         assert begun.wait(5)
     client.join()
     assert answers == [200]
+
+
+def told(received):
+    return PlainTextResponse("|".join((received.method, received.target, str(len(received.body)), received.source_ip)))
+
+
+def test_a_function_is_told_what_came_and_by_whom():
+    with served(Blocking(told, threads=1, most=4)) as url:
+        # Nobody is in between whose word would count.
+        headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+        small = urllib3.request("PUT", f"{url}/a%20b/?c=%2F", body=b"123", headers=headers, retries=False)
+        large = urllib3.request("POST", f"{url}/", body=bytes(1_000_000), retries=False)
+    assert small.data == b"PUT|/a%20b/?c=%2F|3|127.0.0.1"
+    assert large.data == b"POST|/|4|127.0.0.1"
+    assert "server" not in small.headers
+
+
+def test_functions_answer_side_by_side_as_far_as_there_are_threads():
+    together = threading.Barrier(2, timeout=10)
+    answers = []
+
+    def answer(_received):
+        together.wait()
+        return Response()
+
+    with served(Blocking(answer, threads=2)) as url:
+        clients = [threading.Thread(target=lambda: answers.append(status(url))) for _ in range(2)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+    assert answers == [200, 200]
+
+
+def test_who_hangs_up_before_all_is_sent_asks_nothing():
+    asked = []
+
+    def answer(received):
+        asked.append(received.body)
+        return Response()
+
+    with served(Blocking(answer, threads=1)) as url:
+        with socket.create_connection(("127.0.0.1", port_of(url)), timeout=5) as connection:
+            connection.sendall(
+                f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port_of(url)}\r\nContent-Length: 9\r\n\r\nha".encode()
+            )
+        assert urllib3.request("POST", url, body=b"whole", retries=False).status == 200
+    assert asked == [b"whole"]
