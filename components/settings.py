@@ -367,7 +367,7 @@ class _Section:
         return pulumi.Config(self._project).require_secret(key)
 
     def _list(self, key: str, first: str, example: str) -> list[Any]:
-        value = self._get(f"{key}", example, [])
+        value = self._get(key, example, [])
         if not isinstance(value, list):
             self.refuse(f"{key}{first}", "must be an item of a list", example)
         if not value:

@@ -58,8 +58,8 @@ class PipeSettings:
     """Without one, the record itself is the event's detail."""
     filters: tuple[str, ...] = ()
     """Patterns of which one has to match; without any, every record passes."""
-    batch_size: int = 10
-    """At most the ten entries that PutEvents takes."""
+    batch_size: int = 100
+    """So many records are one call of PutEvents, which takes ten entries and refuses more."""
     attempts: int = -1
     """MaximumRetryAttempts, after the first try; -1 is no limit."""
     age: float = -1

@@ -76,9 +76,6 @@ class Stack:
         """Preview, then deploy if nothing mandatory is violated."""
         return self._run("up", "--yes", *self._policies(flags), *flags)
 
-    def refresh(self, *flags: str) -> Run:
-        return self._run("refresh", "--yes", *flags)
-
     def destroy(self, *flags: str) -> Run:
         return self._run("destroy", "--yes", *flags)
 

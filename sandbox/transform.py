@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 # These stand for the whole event and can only be values: nothing would escape their quotes inside a string.
 _WHOLE_EVENT = frozenset(f"aws.{service}.event{form}" for service in ("events", "pipes") for form in ("", ".json"))
 _JSON_STRING = r'"(?:[^"\\]|\\.)*"'
-_RULE_PLACEHOLDER = r"<([\w.-]+)>"
-_PIPE_PLACEHOLDER = r"<(\$[^<>]*|aws\.pipes\.[\w.-]+)>"
+RULE_PLACEHOLDER = r"<([\w.-]+)>"
+"""What a rule's template is filled in at, in Python's syntax of patterns, as the other."""
+PIPE_PLACEHOLDER = r"<(\$[^<>]*|aws\.pipes\.[\w.-]+)>"
 
 
 class TransformError(ValueError):
@@ -56,7 +57,7 @@ def rule_input(
             return _found(event, paths[name])
         raise TransformError(f"<{name}> is neither in InputPathsMap nor reserved: {template!r}")
 
-    return _filled(template, _RULE_PLACEHOLDER, value_of)
+    return _filled(template, RULE_PLACEHOLDER, value_of)
 
 
 def pipe_input(
@@ -86,7 +87,7 @@ def pipe_input(
             return [reserved[name]]
         raise TransformError(f"<{name}> is no variable of a pipe without enrichment: {template!r}")
 
-    return _filled(template, _PIPE_PLACEHOLDER, value_of)
+    return _filled(template, PIPE_PLACEHOLDER, value_of)
 
 
 def http_parameter(value: str, event: Mapping[str, Any]) -> str:

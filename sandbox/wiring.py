@@ -160,9 +160,7 @@ class Wiring:
             detail_type=emitted["detailType"],
             template=target.get("inputTemplate"),
             filters=tuple(f["pattern"] for f in pipe["sourceParameters"].get("filterCriteria", {}).get("filters", [])),
-            batch_size=stream.get("batchSize", 100),
-            attempts=stream.get("maximumRetryAttempts", -1),
-            age=stream.get("maximumRecordAgeInSeconds", -1),
+            **_given(stream, batch_size="batchSize", attempts="maximumRetryAttempts", age="maximumRecordAgeInSeconds"),
             bisect=stream.get("onPartialBatchItemFailure") == "AUTOMATIC_BISECT",
             dead_letters=self._url_of(dead_letters) if dead_letters else None,
         )
@@ -183,10 +181,7 @@ class Wiring:
         rule: dict[str, Any] = {
             "rule_arn": self._place.arn("events", f"rule/{bus_name(target)}/{target['rule']}"),
             "arn": target["arn"],
-            "retry": RetryPolicy(
-                attempts=target.get("retryPolicy", {}).get("maximumRetryAttempts", 185),
-                age=target.get("retryPolicy", {}).get("maximumEventAgeInSeconds", 86_400),
-            ),
+            "retry": _retry_policy(target),
             "dead_letters": self._url_of(target["deadLetterConfig"]["arn"]) if "deadLetterConfig" in target else None,
         }
         on_behalf = Service(
@@ -198,13 +193,10 @@ class Wiring:
 
     def _schedule(self, schedule: Properties) -> Callable[[], Schedule]:
         target = schedule["target"]
-        retry = target.get("retryPolicy", {})
         started: dict[str, Any] = {
             "rule_arn": schedule["arn"],
             "arn": target["arn"],
-            "retry": RetryPolicy(
-                attempts=retry.get("maximumRetryAttempts", 185), age=retry.get("maximumEventAgeInSeconds", 86_400)
-            ),
+            "retry": _retry_policy(target),
         }
         group = self._place.arn("scheduler", f"schedule-group/{schedule['groupName']}")
         scheduler = Service(name="scheduler.amazonaws.com", source_arn=group, source_account=self._place.account)
@@ -274,7 +266,7 @@ class Wiring:
             FunctionTarget(
                 **target,
                 policy=AsyncPolicy(
-                    retries=config.get("maximumRetryAttempts", 2), age=config.get("maximumEventAgeInSeconds", 21_600)
+                    **_given(config, retries="maximumRetryAttempts", age="maximumEventAgeInSeconds")
                 ).scaled(self._time_factor),
                 on_failure=self._url_of(on_failure) if on_failure else None,
                 timeout=float(function.get("timeout", 3)),
@@ -297,6 +289,16 @@ class Wiring:
 
     def _url_of(self, queue_arn: str) -> str:
         return queue_url(self._ministack.endpoint_url, queue_arn)
+
+
+def _given(properties: Properties, **names: str) -> dict[str, Any]:
+    """The properties that are there, by other names: for what isn't, whoever takes these has AWS's default."""
+    return {name: properties[given] for name, given in names.items() if given in properties}
+
+
+def _retry_policy(target: Properties) -> RetryPolicy:
+    limits = target.get("retryPolicy", {})
+    return RetryPolicy(**_given(limits, attempts="maximumRetryAttempts", age="maximumEventAgeInSeconds"))
 
 
 def _calls_destination(target: Properties) -> bool:

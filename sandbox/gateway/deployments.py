@@ -73,24 +73,21 @@ class Deployments:
 
     def put(self, type_: str, id_: str, properties: Mapping[str, Any]) -> None:
         with self._lock:
-            match type_:
-                case "aws:apigateway/restApi:RestApi":
-                    self._apis[id_] = (properties["executionArn"], self._imported(id_, properties))
-                case "aws:apigateway/deployment:Deployment":
-                    if properties.get("variables"):
-                        raise UnsupportedError(f"deployment {id_}: variables are a stage's here")
-                    if properties["restApi"] not in self._apis:
-                        raise UnsupportedError(f"deployment {id_}: there is no API {properties['restApi']!r}")
-                    # Whatever changes later, the deployment doesn't.
-                    self._deployments.setdefault(id_, self._apis[properties["restApi"]])
-                case "aws:apigateway/stage:Stage":
-                    self._check_stage(id_, properties)
-                    self._stages[id_] = properties
-                case "aws:apigateway/methodSettings:MethodSettings":
-                    _check_method_path(properties["methodPath"])
-                    self._settings[id_] = properties
-                case _:
-                    pass
+            if type_ == _API:
+                self._apis[id_] = (properties["executionArn"], self._imported(id_, properties))
+            elif type_ == _DEPLOYMENT:
+                if properties.get("variables"):
+                    raise UnsupportedError(f"deployment {id_}: variables are a stage's here")
+                if properties["restApi"] not in self._apis:
+                    raise UnsupportedError(f"deployment {id_}: there is no API {properties['restApi']!r}")
+                # Whatever changes later, the deployment doesn't.
+                self._deployments.setdefault(id_, self._apis[properties["restApi"]])
+            elif type_ == _STAGE:
+                self._check_stage(id_, properties)
+                self._stages[id_] = properties
+            elif type_ == _SETTINGS:
+                _check_method_path(properties["methodPath"])
+                self._settings[id_] = properties
 
     def remove(self, type_: str, id_: str) -> None:
         with self._lock:

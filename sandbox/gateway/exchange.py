@@ -34,7 +34,7 @@ OF_RESPONSE = frozenset(
     | {"integration.status", "integration.latency", "integration.error"}
 )
 
-_VARIABLE = re.compile(r"\$context((?:\.[A-Za-z0-9_-]+)+)")
+VARIABLE = re.compile(r"\$context((?:\.[A-Za-z0-9_-]+)+)")
 
 
 class Incoming(Received):
@@ -162,7 +162,7 @@ def identity_of(principal: Principal, access_key_id: str) -> dict[str, str]:
 
 def variables(text: str) -> set[str]:
     """The `$context` variables that a text names, without `$context.`."""
-    return {found[1][1:] for found in _VARIABLE.finditer(text)}
+    return {found[1][1:] for found in VARIABLE.finditer(text)}
 
 
 def substitute(text: str, context: Mapping[str, Any], *, absent: str, quoted: bool) -> str:
@@ -179,7 +179,7 @@ def substitute(text: str, context: Mapping[str, Any], *, absent: str, quoted: bo
         # messageString brings its own quotes.
         return json.dumps(shown)[1:-1] if quoted and not found[1].endswith(".messageString") else shown
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)
 
 
 def with_headers(answer: Answer, headers: Iterable[tuple[str, str]]) -> Answer:

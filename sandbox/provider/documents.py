@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.gateway.exchange import VARIABLE
 from sandbox.patterns import PatternError, check
 from sandbox.provider.kind import Failure
 from sandbox.provider.values import Path, has_secret, plain
 from sandbox.schedule import seconds
+from sandbox.transform import PIPE_PLACEHOLDER, RULE_PLACEHOLDER
 
 # What a rule's template may name without a path of its own ("Input transformation", EventBridge user guide).
 _RESERVED = re.compile(r"aws\.events\.(rule-arn|rule-name|event|event\.json|event\.ingestion-time)")
-_RULE_PLACEHOLDER = re.compile(r"<([^<>\"\s]+)>")
-_PIPE_PLACEHOLDER = re.compile(r"<(\$\.[^<>]+|aws\.pipes\.[a-z.-]+)>")
-_CONTEXT_VARIABLE = re.compile(r"\$context(\.[A-Za-z0-9_-]+)+")
 _POLICY_VERSIONS = ("2012-10-17", "2008-10-17")
 # "Dashboard body structure and syntax" of the CloudWatch API reference: what a dashboard and its kinds of widget need.
 _MOST_WIDGETS = 500
@@ -95,19 +94,19 @@ def _event_pattern(text: str) -> str | None:
 def _rule_template(text: str) -> str | None:
     # Several quoted lines are several texts.
     lines = text.strip().splitlines() if text.lstrip().startswith('"') else [text]
-    return next(filter(None, (_json(_RULE_PLACEHOLDER.sub("0", line)) for line in lines)), None)
+    return next(filter(None, (_json(re.sub(RULE_PLACEHOLDER, "0", line)) for line in lines)), None)
 
 
 def _rule_transformer(transformer: dict[str, Any]) -> str | None:
     """Whether a rule's transformer defines what its template names."""
-    named: set[str] = set(_RULE_PLACEHOLDER.findall(transformer["inputTemplate"]))
+    named: set[str] = set(re.findall(RULE_PLACEHOLDER, transformer["inputTemplate"]))
     undefined = sorted(named - transformer.get("inputPaths", {}).keys())
     undefined = [name for name in undefined if not _RESERVED.fullmatch(name)]
     return f"not so {', '.join(undefined)}" if undefined else None
 
 
 def _pipe_template(text: str) -> str | None:
-    return _json(_PIPE_PLACEHOLDER.sub("0", text)) if text.lstrip().startswith(("{", "[")) else None
+    return _json(re.sub(PIPE_PLACEHOLDER, "0", text)) if text.lstrip().startswith(("{", "[")) else None
 
 
 def _access_log(text: str) -> str | None:
@@ -115,7 +114,7 @@ def _access_log(text: str) -> str | None:
         return "it names neither $context.requestId nor $context.extendedRequestId"
     if "\n" in text.rstrip("\n"):
         return "it has several lines"
-    return _json(_CONTEXT_VARIABLE.sub("0", text)) if text.lstrip().startswith("{") else None
+    return _json(VARIABLE.sub("0", text)) if text.lstrip().startswith("{") else None
 
 
 def _openapi(text: str) -> str | None:

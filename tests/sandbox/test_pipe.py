@@ -33,6 +33,7 @@ def settings(**changes):
             "detail_type": "dynamodb-orders-stream",
             "template": contracts.pipe_input_template(),
             "filters": (contracts.pipe_filter(),),
+            "batch_size": 10,
             "dead_letters": DEAD,
         }
         | changes
