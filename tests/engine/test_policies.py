@@ -32,8 +32,8 @@ FLAWS = {
     "baseline": ("components/queue.py", "sqs_managed_sse_enabled=True,", "", "queue-encrypted"),
     "baseline, between resources": (
         "components/queue.py",
-        '"Action": "sqs:*",',
-        '"Action": "sqs:PurgeQueue",',
+        'encrypted_transport_only("sqs:*", ',
+        'encrypted_transport_only("sqs:PurgeQueue", ',
         "queue-transport-encrypted",
     ),
 }
