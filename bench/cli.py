@@ -115,7 +115,6 @@ def _measured(measured: Measured, names: set[str]) -> list[dict[str, Any]]:
                     "met": row.met(estimate.value),
                     "by": estimate.by,
                     "parts": parts,
-                    "cause": row.cause,
                 }
             )
     return found

@@ -17,6 +17,7 @@ from bench.costs import (
     per_million,
     read_prices,
 )
+from bench.rows import ROWS
 
 _HEAD = """# Performance and cost
 
@@ -90,7 +91,8 @@ def _rows(results: Mapping[str, Any]) -> Iterator[str]:
     missed = [row for row in results["rows"] if not row["met"]]
     if missed:
         yield from ("", "What decides the values that miss their goals:", "")
-        yield from (f"- {row['name']}, {row['what']}: {row.get('cause', '')}" for row in missed)
+        causes = {(row.name, row.what): row.cause for row in ROWS}
+        yield from (f"- {row['name']}, {row['what']}: {causes[row['name'], row['what']]}" for row in missed)
 
 
 _MODEL = """

@@ -37,6 +37,10 @@ class Route(NamedTuple):
 
 ORDER_CREATED = EventType("dynamodb.orders", "dynamodb-orders-stream")
 ORDER_SHIPPED = EventType("carrier", "carrier.order_shipped")
+REJECTED = "Rejected"
+"""The condition in the record of an event that a function has refused for good."""
+UNCONFIRMED = "Unconfirmed"
+"""The condition, and the error's type, in the record of an order that no carrier has confirmed."""
 MOST_NAMED = 100
 """Orders that one request to `reconcile` may name."""
 PENDING_INDEX = "pending"

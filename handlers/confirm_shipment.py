@@ -13,6 +13,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts import REJECTED
 from contracts.principals import caller_of, stable_caller
 from handlers import orders
 from handlers.orders import (
@@ -24,7 +25,7 @@ from handlers.orders import (
     Shipped,
     UnknownOrder,
 )
-from handlers.records import REJECTED, failure_record
+from handlers.records import failure_record
 from handlers.repository import Repository
 from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger

@@ -33,10 +33,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts import MOST_NAMED, ORDER_CREATED, order_created_detail
+from contracts import MOST_NAMED, ORDER_CREATED, UNCONFIRMED, order_created_detail
 from handlers import orders
 from handlers.orders import Claimed, Exhausted, InvalidTimestampError, Order, State, Waiting
-from handlers.records import UNCONFIRMED, failure_record
+from handlers.records import failure_record
 from handlers.repository import PENDING_SHARDS, Repository
 from handlers.runtime import aws_client, setting
 from handlers.telemetry import Count, count, invocation, logger

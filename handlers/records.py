@@ -11,18 +11,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from handlers.orders import timestamp
 
-REJECTED = "Rejected"
-"""The condition of an event that a function has refused for good."""
-UNCONFIRMED = "Unconfirmed"
-"""The condition, and the error's type, of an order that no carrier has confirmed."""
-
 
 def failure_record(
     event: Mapping[str, Any], context: LambdaContext, *, condition: str, error_type: str, reason: str
 ) -> str:
     """A message about `event` in the shape of Lambda's own record of a failure, so that one tool reads both.
 
-    `condition` is one of the above, and `error_type` a word that Lambda's own records do not have.
+    `condition` and `error_type` are words that Lambda's own records do not have.
     """
     return json.dumps(
         {

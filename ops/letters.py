@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from contracts import ORDER_CREATED, ORDER_SHIPPED
+from contracts import ORDER_CREATED, ORDER_SHIPPED, REJECTED
 from handlers.orders import InvalidTimestampError, is_order_id, timestamp, utc
-from handlers.records import REJECTED
 from ops.stack import Holds, Queue
 
 

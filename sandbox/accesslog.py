@@ -14,8 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sandbox.retry import AWS_ERRORS
-
 _log = logging.getLogger(__name__)
 
 _KEPT = 0.2  # seconds
@@ -60,7 +58,7 @@ class AccessLog:
             try:
                 for first in range(0, len(events), _BATCH):
                     self._put(group, events[first : first + _BATCH])
-            except AWS_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - whatever one group's problem is, the others have their lines
                 _log.warning("%s: %d lines of the access log may be lost: %s", group, len(events), error)
 
     def _put(self, group: str, events: list[dict[str, Any]]) -> None:

@@ -176,7 +176,7 @@ class Cloud(World):
             answer = self._functions.invoke(function_arn, payload)
         except ReadTimeoutError as error:
             raise TimeoutError from error
-        except ClientError as error:
+        except retry.AWS_ERRORS as error:
             if retry.code(error) == THROTTLED:
                 raise IntegrationThrottledError(str(error)) from error
             raise ConnectionError(str(error)) from error

@@ -133,10 +133,9 @@ class Root:
         )
 
     def call(
-        self, service: str, body: bytes, *, headers: Mapping[str, str], target: str = "/"
+        self, service: str, operation: str, body: bytes, *, headers: Mapping[str, str], target: str = "/"
     ) -> urllib3.BaseHTTPResponse:
         """The same with the errors of boto3, where the service answers with one or doesn't answer."""
-        operation = headers.get("X-Amz-Target", target).rpartition(".")[2]
         try:
             answer = self.post(service, body, headers=headers, target=target)
         except urllib3.exceptions.ReadTimeoutError as error:
@@ -186,8 +185,11 @@ class Queues:
 
     def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{operation}"}
-        answer = self._root.call("sqs", json.dumps(request).encode(), headers=headers)
-        return json.loads(answer.data) if answer.data else {}
+        answer = self._root.call("sqs", operation, json.dumps(request).encode(), headers=headers)
+        try:
+            return json.loads(answer.data or b"{}")
+        except ValueError as error:
+            raise exceptions.HTTPClientError(error=error) from error
 
 
 def start(*, region: str = "eu-west-1", environment: Mapping[str, str] | None = None) -> MiniStack:

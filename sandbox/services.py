@@ -104,7 +104,8 @@ class Lambda:
         with self._lock:
             executions = self._executions[name]
         with executions:
-            answer = self._root.call("lambda", payload, headers=_JSON, target=_INVOCATIONS.format(quote(name, safe="")))
+            target = _INVOCATIONS.format(quote(name, safe=""))
+            answer = self._root.call("lambda", "Invoke", payload, headers=_JSON, target=target)
         return _crashed() if crash else _invocation(answer)
 
     def refusal(self, principal: Principal, function_arn: str, context: Mapping[str, str] | None = None) -> str | None:
@@ -129,10 +130,11 @@ class Handover:
     def invoke(self, **request: Any) -> Any:
         """As boto3's dry run."""
         arn = str(request["FunctionName"])
-        if reason := self._functions.refusal(self._principal, arn):
-            raise _denied(reason, "Invoke")
+        # What is gone has no policy that could let anybody.
         if not self._functions.is_deployed(arn):
             raise _not_found(f"no function {arn} is deployed")
+        if reason := self._functions.refusal(self._principal, arn):
+            raise _denied(reason, "Invoke")
         return {"StatusCode": HTTPStatus.NO_CONTENT}
 
 

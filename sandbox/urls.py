@@ -16,7 +16,6 @@ from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
-from botocore.exceptions import ClientError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -53,7 +52,7 @@ def _invoke(functions: Lambda, function_arn: str, event: dict[str, Any]) -> Resp
         return _message(403, "Forbidden")
     try:
         result = functions.invoke(function_arn, json.dumps(event).encode())
-    except ClientError as error:
+    except retry.AWS_ERRORS as error:
         if retry.code(error) == THROTTLED:
             return _message(429, "Rate Exceeded.")
         return _message(502, "Internal Server Error")

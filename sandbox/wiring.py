@@ -38,6 +38,10 @@ _FUNCTION = "aws:lambda/function:Function"
 _INVOKE_CONFIG = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
 
 
+# Two of each queue, of which each of a hundred carriers has two; they are opened when they are needed.
+_QUEUE_CONNECTIONS = 400
+
+
 class _MissingError(LookupError):
     """No resource with this ARN is deployed."""
 
@@ -74,7 +78,9 @@ class Wiring:
         self._clock = clock
         self._lambda = Lambda(authority, ministack, timeout=910, faults=faults)
         self._dispatcher = Dispatcher(
-            Queues(Root(ministack.endpoint_url, region=place.region, account=place.account)),
+            Queues(
+                Root(ministack.endpoint_url, region=place.region, account=place.account, connections=_QUEUE_CONNECTIONS)
+            ),
             state=state / "deliveries",
             clock=clock,
             stamped=clock.of,

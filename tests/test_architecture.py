@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "sandbox": {"engine"},
     # Reads the orders and events that handlers write, by the rules of the handlers.
     "ops": {"contracts", "handlers", "sandbox"},
+    "bench": {"components", "sandbox", "tests"},
 }
 # To `ops`, the local cloud is one more account: it has its credentials, and knows nothing of what plays AWS.
 SEAM = {"sandbox.access", "sandbox.client"}
@@ -52,6 +53,10 @@ def test_a_folder_imports_only_what_is_below_it(folder):
 def test_who_operates_uses_of_the_local_cloud_only_what_is_meant_for_it():
     modules = {module for module in imported("ops", name_of=str) if module.partition(".")[0] == "sandbox"}
     assert modules == SEAM
+
+
+def test_who_measures_takes_of_the_tests_the_recorded_program_only():
+    assert imported("bench")["tests"] == {"bench/samples/graph.py"}
 
 
 @pytest.mark.parametrize("folder", NEVER)

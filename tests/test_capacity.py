@@ -188,7 +188,19 @@ def test_so_many_carriers_fit_into_what_aws_takes():
         return len(json.dumps(_resource_policy([arn], [arn] * count)))
 
     assert policy(carriers) <= characters < policy(carriers + 5)
-    assert f"With more than {_MOST_CARRIERS} a stack is refused" in said
+    assert f"With more than {_MOST_CARRIERS}, disabled ones included, a stack is refused" in said
+
+
+def test_so_many_carriers_fit_into_the_concurrency_of_an_account(programs):
+    said = section("How many carriers")
+    reserved, carriers, executions = map(
+        number,
+        re.search(r"each reserves (\d+), as in `prod`, (\d+) carriers are all that ([\d,]+) conc", said).groups(),
+    )
+    functions = programs["prod"].of(FUNCTION)
+    assert {function.inputs["reservedConcurrentExecutions"] for function in functions} == {reserved}
+    others = len(functions) - len([function for function in functions if function.name.endswith("-confirm")])
+    assert (others + carriers) * reserved <= executions - UNRESERVED < (others + carriers + 1) * reserved
 
 
 def test_a_carrier_has_two_rules_on_the_bus(programs):

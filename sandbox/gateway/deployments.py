@@ -130,8 +130,11 @@ class Deployments:
         for other, stage in self._stages.items():
             if other != id_ and stage["stageName"] == properties["stageName"]:
                 raise UnsupportedError(f"stage {id_}: {other} has this name, and the local gateway has one address")
+        log = properties.get("accessLogSettings") or {}
+        if ":log-group:" not in (destination := log.get("destinationArn", ":log-group:")):
+            raise UnsupportedError(f"stage {id_}: access log: only log groups are supported, not {destination}")
         known = OF_REQUEST | OF_ERROR | OF_RESPONSE
-        if unknown := variables((properties.get("accessLogSettings") or {}).get("format", "")) - known:
+        if unknown := variables(log.get("format", "")) - known:
             raise UnsupportedError(f"stage {id_}: access log: $context.{', $context.'.join(sorted(unknown))}")
 
     def _stage(self, properties: Mapping[str, Any]) -> Stage:

@@ -15,5 +15,5 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 sys.excepthook = _report
-# A fifth of a program's time is looking for cycles, a hundred times as often as this, to find next to none.
+# By default a fifth of a program's time is looking for cycles, to find next to none.
 gc.set_threshold(70_000)

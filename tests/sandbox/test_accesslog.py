@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from sandbox.accesslog import AccessLog
 from tests.sandbox.conftest import until
@@ -79,8 +79,9 @@ def test_more_lines_than_one_call_takes_are_several_calls(logs, monkeypatch):
     [
         ClientError({"Error": {"Code": "ThrottlingException", "Message": "m"}}, "PutLogEvents"),
         EndpointConnectionError(endpoint_url="http://logs"),
+        ParamValidationError(report="an empty name"),
     ],
-    ids=["refused", "away"],
+    ids=["refused", "away", "senseless"],
 )
 def test_a_group_that_takes_no_lines_keeps_no_other_from_its_own(logs, failure, caplog):
     client, group = logs

@@ -1129,7 +1129,16 @@ def test_what_would_be_served_differently_is_refused_when_deployed_by_its_name(w
         (DEPLOYMENT, {"variables": {"a": "b"}}, "variables"),
         (DEPLOYMENT, {"restApi": "other"}, "other"),
         (STAGE, {"deployment": "other"}, "other"),
-        (STAGE, {"accessLogSettings": {"destinationArn": "a", "format": "$context.novel"}}, "$context.novel"),
+        (
+            STAGE,
+            {"accessLogSettings": {"destinationArn": "arn:aws:logs:a:1:log-group:b", "format": "$context.novel"}},
+            "$context.novel",
+        ),
+        (
+            STAGE,
+            {"accessLogSettings": {"destinationArn": "arn:aws:firehose:a:1:deliverystream/b", "format": ""}},
+            "only log groups",
+        ),
         (SETTINGS, {"methodPath": "orders/*"}, "orders/*"),
     ],
 )

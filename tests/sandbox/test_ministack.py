@@ -11,9 +11,11 @@ import time
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from starlette.responses import Response
 
 from sandbox import ministack
 from sandbox.ministack import MiniStackError, Queues, Root
+from sandbox.serving import Blocking, served
 
 
 def alive(pid):
@@ -154,6 +156,13 @@ def test_errors_have_the_codes_of_boto3(running, root, queue):
         == known.value.response["ResponseMetadata"]["HTTPStatusCode"]
     )
     assert str(raised.value) == str(known.value)
+
+
+def test_an_answer_that_is_no_json_is_an_error_of_boto3():
+    with served(Blocking(lambda _: Response("<html>"), threads=1)) as url:
+        queues = Queues(Root(url, region="eu-west-1"))
+        with pytest.raises(exceptions.HTTPClientError):
+            queues.receive_message(QueueUrl="q")
 
 
 def test_no_answer_is_an_error_of_boto3():

@@ -6,15 +6,19 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError, ReadTimeoutError
 from starlette.responses import JSONResponse, Response
 
 from sandbox.authority import Authority
+from sandbox.cloud import Cloud
 from sandbox.faults import Faults
 from sandbox.iam import DecisionLog, Service
+from sandbox.provider.kind import Place
 from sandbox.registry import Registry
 from sandbox.services import THROTTLED, Handover, Lambda
 from sandbox.serving import Blocking, served
+from sandbox.urls import URL_TYPE, function_urls
 
 ROLE = "arn:aws:iam::000000000000:role/confirm"
 FUNCTION = "arn:aws:lambda:eu-west-1:000000000000:function:confirm"
@@ -88,6 +92,38 @@ def test_an_error_of_lambda_is_that_of_boto3(invoked, answer, code, message):
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == answer.status_code
 
 
+GONE = "http://127.0.0.1:1"
+
+
+def test_an_emulator_that_is_gone_is_a_bad_gateway_to_whoever_calls_a_url():
+    registry, authority = deployed()
+    url = {"functionName": "confirm", "functionArn": FUNCTION}
+    registry.put(URL_TYPE, "url", url)
+    for action in ("InvokeFunctionUrl", "InvokeFunction"):
+        permission = {"function": "confirm", "statementId": action, "action": f"lambda:{action}", "principal": "*"}
+        registry.put("aws:lambda/permission:Permission", action, permission)
+    with served(function_urls(registry, lambda_at(GONE, authority), headers=lambda _: {})) as urls:
+        answer = urllib3.request("POST", f"{urls}/url/", retries=False)
+    assert (answer.status, answer.json()) == (502, {"Message": "Internal Server Error"})
+
+
+def test_an_emulator_that_is_gone_is_a_network_error_to_an_api():
+    api = Service(name="apigateway.amazonaws.com")
+    registry, authority = deployed()
+    permission = {
+        "function": "confirm",
+        "statementId": "api",
+        "action": "lambda:InvokeFunction",
+        "principal": api.name,
+    }
+    registry.put("aws:lambda/permission:Permission", "api", permission)
+    cloud = SimpleNamespace(
+        place=Place(account="000000000000", region="eu-west-1"), _functions=lambda_at(GONE, authority)
+    )
+    with pytest.raises(ConnectionError):
+        Cloud._invoke(cloud, FUNCTION, b"{}", source_arn="arn:aws:execute-api:eu-west-1:000000000000:a", timeout=1)
+
+
 def test_a_function_that_takes_too_long_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         functions = lambda_at(f"http://127.0.0.1:{silent.getsockname()[1]}", deployed()[1], timeout=0.1)
@@ -115,11 +151,10 @@ def test_a_function_that_is_gone_is_not_there():
     assert raised.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 
-def test_an_event_for_a_function_that_is_gone_is_not_handed_over(monkeypatch):
-    _, authority = deployed()
+def test_an_event_for_a_function_that_is_gone_finds_none_and_is_not_denied():
+    registry, authority = deployed()
+    registry.remove("aws:lambda/function:Function", "function")
     functions = lambda_at("http://127.0.0.1:1", authority)
-    # Whose policy is still there, as in the moment before its permissions are removed.
-    monkeypatch.setattr(authority, "knows", lambda _: False)
     with pytest.raises(ClientError) as raised:
         Handover(functions, RULES).invoke(FunctionName=FUNCTION)
     assert raised.value.response["Error"]["Code"] == "ResourceNotFoundException"
