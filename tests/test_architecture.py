@@ -55,7 +55,7 @@ def test_who_operates_uses_of_the_local_cloud_only_what_is_meant_for_it():
     assert modules == SEAM
 
 
-def test_who_measures_takes_of_the_tests_the_recorded_program_only():
+def test_one_benchmark_reaches_into_the_tests_for_the_program_that_they_record():
     assert imported("bench")["tests"] == {"bench/samples/graph.py"}
 
 
