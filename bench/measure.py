@@ -23,6 +23,8 @@ from typing import Literal
 ROOT = Path(__file__).resolve().parents[1]
 # A median that lies further above the minimum than this, is that of a machine that did other things as well.
 _QUIET = 1.2
+# A short process is measured this often in a round: what else the machine does weighs more on it.
+_SHORT = 3
 _FIGURES = "figures: "
 _LAUNCH = Path(__file__).with_name("launch.py")
 
@@ -54,6 +56,11 @@ class Case:
     def rounds(self, wanted: int, *, quick: bool) -> int:
         """How many of so many rounds it takes part in."""
         return 1 if self.once or (self.slow and quick) else wanted
+
+    @property
+    def samples(self) -> int:
+        """How many are taken of it in each of these."""
+        return 1 if self.once or self.slow else _SHORT
 
 
 Figures = Mapping[str, float]
@@ -187,7 +194,7 @@ def measure(
             tell(f"[{clock() - began:4.0f} s] warming up: {case.name}")
             take(case)
     for number in range(1, rounds + 1):
-        due = [case for case in cases if number <= case.rounds(rounds, quick=quick)]
+        due = [case for case in cases if number <= case.rounds(rounds, quick=quick) for _ in range(case.samples)]
         chance.shuffle(due)
         for case in due:
             figures = take(case)

@@ -45,8 +45,9 @@ _METHOD = """
 
 `make bench` takes about 15 minutes, `make bench-quick` 2, with fewer rounds and smaller sizes; `python -m bench --only
 P1,L1 --quick` measures some rows. The samples are in [`bench/samples`](../bench/samples), what is divided by what in
-[`bench/rows.py`](../bench/rows.py). A value is made of medians; where a median is more than 1.2 times the minimum, the
-machine did other things as well, and all parts of the value are minima. What is measured, by row:
+[`bench/rows.py`](../bench/rows.py). A process that takes less than a second is measured three times a round. A value is
+made of medians; where a median is more than 1.2 times the minimum, the machine did other things as well, and all parts
+of the value are minima. What is measured, by row:
 
 - P1 to P3: a process that imports the components and executes the modules of the SDKs that they use; one that executes
   all of pulumi_aws; one that imports pulumi.
@@ -57,9 +58,10 @@ machine did other things as well, and all parts of the value are minima. What is
   handler is [`bench/samples/naive.py`](../bench/samples/naive.py): Tracer, validation, idempotency, a boto3 resource.
 - L6: the naive bundle is what `pip install --target` makes of Powertools, fastjsonschema and boto3, without byte code;
   ours has it.
-- S1: 8 clients at once, wall time, one carrier and no limits; both sides on the same emulator. S2: the first and the
-  last 500 of 5,000 orders; the cloud's processes, without the functions that still run. MiniStack keeps what it is
-  told, so that its memory grows with the orders: the cloud's own is what has to stay.
+- S1: 8 clients at once, wall time, one carrier and no limits; both sides on the same emulator. S2: of 5,000
+  orders in batches of 500, the cheaper of the first two and of the last two; the cloud's processes, without the
+  functions that still run. MiniStack keeps what it is told, so that its memory grows with the orders: the cloud's own
+  is what has to stay.
 """
 
 

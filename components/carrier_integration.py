@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 import contracts
+from components import bounds
 from components.function import Compute, Function, FunctionArgs
 from components.grants import ServiceRole, allow
 from components.orders_bus import OrdersBus
@@ -31,6 +32,9 @@ class Credential:
     name: str
     secret: pulumi.Output[str]
 
+    def __post_init__(self) -> None:
+        bounds.demand_choice("Credential.type", self.type, ("basic", "apiKey"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierIntegrationArgs:
@@ -49,6 +53,10 @@ class CarrierIntegrationArgs:
     enabled: bool
     """False stops sending; confirmations of what was sent are still taken."""
     protect: bool
+
+    def __post_init__(self) -> None:
+        bounds.demand_carrier("CarrierIntegrationArgs.carrier", self.carrier)
+        bounds.demand_number("CarrierIntegrationArgs.rate_limit", self.rate_limit, bounds.RATE_LIMITS)
 
 
 class CarrierIntegration(pulumi.ComponentResource):

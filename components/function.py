@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
+from components import bounds
 from components.bundle import bundle
 from components.grants import ServiceRole, allow
 from components.queue import DeadLetterQueue
@@ -28,6 +29,12 @@ class Compute:
     log_retention_days: int
     reserved_concurrency: int | None
     """Per function; None leaves the account's shared pool."""
+
+    def __post_init__(self) -> None:
+        bounds.demand_choice("Compute.runtime", self.runtime, bounds.RUNTIMES)
+        bounds.demand_number("Compute.log_retention_days", self.log_retention_days, bounds.RETENTIONS)
+        if self.reserved_concurrency is not None:
+            bounds.demand_number("Compute.reserved_concurrency", self.reserved_concurrency, bounds.CONCURRENCY)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 import contracts
+from components import bounds
 from components.function import Compute, Function, FunctionArgs
 from components.grants import ServiceRole, Statement, allow, document
 from components.orders_bus import OrdersBus
@@ -41,6 +42,10 @@ class Throttle:
     rate: int
     burst: int
 
+    def __post_init__(self) -> None:
+        bounds.demand_number("Throttle.rate", self.rate, bounds.RATES)
+        bounds.demand_number("Throttle.burst", self.burst, bounds.BURSTS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrdersApiArgs:
@@ -57,6 +62,11 @@ class OrdersApiArgs:
     throttle: Throttle
     manage_account: bool
     """Set the region's one API Gateway logging role; false where something else in the account owns it."""
+
+    def __post_init__(self) -> None:
+        bounds.demand_some("OrdersApiArgs.clients", self.clients)
+        bounds.demand_some("OrdersApiArgs.carriers", self.carriers, bounds.MOST_CARRIERS)
+        bounds.demand_some("OrdersApiArgs.confirmers", self.confirmers, bounds.MOST_CARRIERS)
 
 
 class OrdersApi(pulumi.ComponentResource):

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 import contracts
+from components import bounds
 from components.function import Compute, Function, FunctionArgs
 from components.grants import ServiceRole
 from components.orders_bus import OrdersBus
@@ -36,6 +37,10 @@ class ReconcileArgs:
     after: tuple[pulumi.Resource, ...]
     """Through what orders reach their carriers: one that is emitted earlier would reach none."""
     protect: bool
+
+    def __post_init__(self) -> None:
+        for carrier, hours in self.confirm_within.items():
+            bounds.demand_number(f"ReconcileArgs.confirm_within[{carrier!r}]", hours, bounds.CONFIRM_HOURS)
 
 
 class Reconcile(pulumi.ComponentResource):

@@ -34,6 +34,7 @@ import pulumi
 import pulumi_aws as aws
 from pulumi.runtime.config import CONFIG, is_config_secret
 
+from components import bounds
 from components.carrier_integration import Credential
 from components.function import Compute
 from components.mock_carrier import mock_carrier_role
@@ -41,15 +42,6 @@ from components.orders_api import Throttle
 from components.scope import Scope
 from contracts.principals import caller_of
 
-# The documented values of PutRetentionPolicy.
-_RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
-_RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
-# EventBridge's own bounds of InvocationRateLimitPerSecond.
-_RATE_LIMITS = range(1, 301)
-# What DynamoDB's IN compares with at most, where a redrive asks for a carrier that still takes orders.
-_MOST_CARRIERS = 100
-# A fortnight at most: four times of it, and a dead letter's fortnight, end within three months.
-_CONFIRM_HOURS = range(1, 14 * 24 + 1)
 _KEYS = (
     "clients",
     "carriers",
@@ -81,8 +73,7 @@ _PRINCIPAL = _Form(
     "the ARN of an IAM role or user, or role/name in this account",
     "role/name",
 )
-# Short enough that every name made of it stays within AWS's 64 characters.
-_CARRIER_NAME = _Form(re.compile(r"[a-z][a-z0-9-]{0,15}"), "1 to 16 small letters, digits and hyphens", "acme")
+_CARRIER_NAME = _Form(bounds.CARRIER_NAME, bounds.CARRIER_NAME_WORDS, "acme")
 _CREDENTIAL_NAME = _Form(re.compile(r"[A-Za-z0-9._@-]{1,128}"), "1 to 128 letters, digits and ._@-", "event-gateway")
 # The length leaves room for /orders within the 2,048 characters of an API destination.
 _URL = _Form(
@@ -156,8 +147,10 @@ def _read(account: str) -> Settings:
     scope = Scope(project=project, stack=pulumi.get_stack(), region=_region(), account=account)
     top = _Section(project, _configured(project))
     items = top.sections("carriers", first="name", example="acme")
-    if len(items) > _MOST_CARRIERS:
-        top.refuse(f"carriers[{_MOST_CARRIERS}]", f"is one too many, a stack has {_MOST_CARRIERS} at most", None)
+    if len(items) > bounds.MOST_CARRIERS:
+        top.refuse(
+            f"carriers[{bounds.MOST_CARRIERS}]", f"is one too many, a stack has {bounds.MOST_CARRIERS} at most", None
+        )
     names = [item.text("name", _CARRIER_NAME) for item in items]
     top.refuse_unknown([*_KEYS, *(f"{name}Secret" for name in names)])
     protect = top.flag("protect", default=True)
@@ -173,15 +166,15 @@ def _read(account: str) -> Settings:
     return Settings(
         scope=scope,
         compute=Compute(
-            runtime=top.choice("runtime", _RUNTIMES, default="python3.13"),
-            log_retention_days=top.number("logRetentionDays", _RETENTIONS, default=365),
-            reserved_concurrency=top.number("reservedConcurrency", range(1, 1001), default=None),
+            runtime=top.choice("runtime", bounds.RUNTIMES, default="python3.13"),
+            log_retention_days=top.number("logRetentionDays", bounds.RETENTIONS, default=365),
+            reserved_concurrency=top.number("reservedConcurrency", bounds.CONCURRENCY, default=None),
         ),
         clients=[_principal_arn(scope, client) for client in top.texts("clients", _PRINCIPAL)],
         carriers=carriers,
         throttle=Throttle(
-            rate=throttle.number("rate", range(1, 10_001), default=50),
-            burst=throttle.number("burst", range(1, 5_001), default=100),
+            rate=throttle.number("rate", bounds.RATES, default=50),
+            burst=throttle.number("burst", bounds.BURSTS, default=100),
         ),
         protect=protect,
         alarm_email=top.text("alarmEmail", _EMAIL) if top.has("alarmEmail") else None,
@@ -213,8 +206,8 @@ def _carrier(scope: Scope, top: _Section, item: _Section, *, mocked: bool) -> Ca
             secret=top.secret(f"{name}Secret"),
         ),
         principal_arn=principal_arn,
-        rate_limit=item.number("rateLimit", _RATE_LIMITS, default=20),
-        confirm_within=item.number("confirmWithin", _CONFIRM_HOURS, default=24),
+        rate_limit=item.number("rateLimit", bounds.RATE_LIMITS, default=20),
+        confirm_within=item.number("confirmWithin", bounds.CONFIRM_HOURS, default=24),
         enabled=item.flag("enabled", default=True),
     )
 
@@ -330,19 +323,14 @@ class _Section:
             self.refuse(key, "must be true or false", str(default).lower())
         return value in (True, "true")
 
-    def number(self, key: str, allowed: range | tuple[int, ...], default: Any) -> Any:
+    def number(self, key: str, allowed: bounds.Numbers, default: Any) -> Any:
         """A whole number, or the default; one on the top level arrives as text."""
         value = self._get(key, str(allowed[0]), default)
         if value is default:
             return value
         number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
-        if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
-            numbers = (
-                f"a whole number from {allowed[0]} to {allowed[-1]}"
-                if isinstance(allowed, range)
-                else f"one of {', '.join(map(str, allowed))}"
-            )
-            self.refuse(key, f"must be {numbers}", str(default or allowed[0]))
+        if not bounds.number_within(number, allowed):
+            self.refuse(key, f"must be {bounds.words(allowed)}", str(default or allowed[0]))
         return number
 
     def url(self, key: str) -> str:

@@ -14,6 +14,7 @@ import pulumi_aws_native as aws_native
 from pulumi_aws_native import pipes
 
 import contracts
+from components import bounds
 from components.grants import ServiceRole
 from components.orders_bus import OrdersBus
 from components.orders_store import OrdersStore
@@ -38,6 +39,9 @@ class StreamPipeArgs:
     target: OrdersBus
     log_retention_days: int
     protect: bool
+
+    def __post_init__(self) -> None:
+        bounds.demand_number("StreamPipeArgs.log_retention_days", self.log_retention_days, bounds.RETENTIONS)
 
 
 class StreamPipe(pulumi.ComponentResource):

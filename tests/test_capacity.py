@@ -8,8 +8,8 @@ import re
 
 import pytest
 
+from components.bounds import MOST_CARRIERS, RATE_LIMITS
 from components.orders_api import _resource_policy
-from components.settings import _MOST_CARRIERS, _RATE_LIMITS
 from handlers.repository import PENDING_SHARDS
 from tests.documents import rows
 from tests.graph import ROOT, Graph, plain
@@ -126,7 +126,7 @@ def test_quotas_of_several_are_that_many():
     assert rate("pipe") == executions * batch * CALLS_IN_A_SECOND
     assert many("index") == [UNITS_OF_A_KEY, PENDING_SHARDS]
     assert rate("index") == UNITS_OF_A_KEY * PENDING_SHARDS
-    assert rate("carrier") == _RATE_LIMITS[-1]
+    assert rate("carrier") == RATE_LIMITS[-1]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
@@ -188,7 +188,7 @@ def test_so_many_carriers_fit_into_what_aws_takes():
         return len(json.dumps(_resource_policy([arn], [arn] * count)))
 
     assert policy(carriers) <= characters < policy(carriers + 5)
-    assert f"With more than {_MOST_CARRIERS}, disabled ones included, a stack is refused" in said
+    assert f"With more than {MOST_CARRIERS}, disabled ones included, a stack is refused" in said
 
 
 def test_so_many_carriers_fit_into_the_concurrency_of_an_account(programs):

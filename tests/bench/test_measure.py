@@ -111,19 +111,19 @@ def run(*cases, rounds=3, quick=False, seed=1):
     return take.taken, measured, told
 
 
-def test_every_round_has_every_case_once():
-    cases = [case(name) for name in "abcdef"]
+def test_every_round_has_what_is_slow_once_and_all_else_three_times():
+    cases = [*(case(name) for name in "abcde"), case("f", slow=True)]
     taken, measured, _ = run(*cases, rounds=5)
-    rounds = [taken[at : at + 6] for at in range(0, len(taken), 6)]
-    assert rounds[0] == list("abcdef")  # warms up
-    assert [sorted(one) for one in rounds] == [list("abcdef")] * 6
-    assert all(len(measured.samples[name]) == 5 for name in "abcdef")
+    assert taken[:5] == list("abcde")  # warms up
+    rounds = [taken[at : at + 16] for at in range(5, len(taken), 16)]
+    assert [sorted(one) for one in rounds] == [sorted("abcde" * 3 + "f")] * 5
+    assert {name: len(samples) for name, samples in measured.samples.items()} == dict.fromkeys("abcde", 15) | {"f": 5}
 
 
 def test_the_order_of_the_rounds_differs_and_follows_from_the_seed():
     cases = [case(name) for name in "abcdefgh"]
     taken, _, _ = run(*cases, rounds=4, seed=7)
-    rounds = [taken[at : at + 8] for at in range(8, len(taken), 8)]
+    rounds = [taken[at : at + 24] for at in range(8, len(taken), 24)]
     assert len({tuple(one) for one in rounds}) == 4
     assert run(*cases, rounds=4, seed=7)[0] == taken
     assert run(*cases, rounds=4, seed=8)[0] != taken
@@ -131,7 +131,7 @@ def test_the_order_of_the_rounds_differs_and_follows_from_the_seed():
 
 def test_warming_up_does_not_count():
     _, measured, _ = run(case("a"), rounds=2)
-    assert measured.values("a", "cpu") == [2, 3]
+    assert measured.values("a", "cpu") == [2, 3, 4, 5, 6, 7]
 
 
 def test_what_is_slow_is_not_warmed_up_and_measured_once_in_a_quick_run():
@@ -144,12 +144,11 @@ def test_what_repeats_itself_is_measured_once():
 
 
 def test_a_run_says_how_far_it_is():
-    told = run(case("a"), rounds=2)[2]
-    assert [line.partition("] ")[2] for line in told] == [
-        "warming up: a",
-        "round 1 of 2: a: cpu 2",
-        "round 2 of 2: a: cpu 3",
-    ]
+    told = run(case("a"), case("b", slow=True), rounds=2)[2]
+    told = [line.partition("] ")[2] for line in told]
+    assert told[0] == "warming up: a"
+    assert sorted(told[1:5]) == [*(f"round 1 of 2: a: cpu {count}" for count in (2, 3, 4)), "round 1 of 2: b: cpu 1"]
+    assert all(line.startswith("round 2 of 2: ") for line in told[5:])
 
 
 def test_what_was_not_measured_is_no_number():
