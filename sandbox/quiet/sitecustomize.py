@@ -1,10 +1,13 @@
 """Read by every Python that the engine starts: that the engine interrupts a program is no mistake of the program.
 
-Nor has it to look for garbage all the time: it runs for seconds, and most of what it makes it keeps to its end.
+Nor has it to look for garbage all the time: it runs for seconds, and most of what it makes it keeps to its end. And the
+state need not say for each resource which frames of asyncio the program was run in.
 """
 
 import gc
 import sys
+import traceback
+from functools import partial
 from types import TracebackType
 
 
@@ -17,3 +20,6 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 sys.excepthook = _report
 # By default a fifth of a program's time is looking for cycles, to find next to none.
 gc.set_threshold(70_000)
+# The SDK asks for the stack at each resource, and the engine writes all of it each time that it writes the state, of
+# which it was a third. Six of these frames are the SDK's own; errors are shown with all of theirs.
+traceback.extract_stack = partial(traceback.extract_stack, limit=10)

@@ -416,6 +416,39 @@ def test_a_stack_whose_making_was_cut_off_gets_its_configuration_the_next_time(p
     assert "secure" in configuration.read_text()
 
 
+def deep(innermost):
+    """A program of 20 frames, which does this in the last."""
+    return f"""
+    def down(frames):
+        if frames:
+            return down(frames - 1)
+        {innermost}
+
+    down(20)
+    """
+
+
+def test_the_state_says_where_a_resource_is_made_and_little_more(program):
+    with program(deep('aws.sqs.Queue("queue")'))() as stack:
+        run = stack.up("--skip-preview")
+        assert run.code == 0, run.output
+        (queue,) = [it for it in stack.export()["resources"] if it["type"] == "aws:sqs/queue:Queue"]
+    assert queue["sourcePosition"] == "project:///__main__.py#7"
+    assert [frame["sourcePosition"] for frame in queue["stackTrace"]] == [
+        "project:///__main__.py#7",
+        *["project:///__main__.py#6"] * 3,
+    ]
+
+
+def test_an_error_of_a_program_is_shown_with_all_its_frames(program):
+    with program(deep("raise LookupError('the last')"))() as stack:
+        run = stack.preview()
+    assert run.code != 0
+    assert "LookupError: the last" in run.output
+    assert "[Previous line repeated 17 more times]" in run.output
+    assert "raise LookupError('the last')" in run.output
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_ctrl_c_ends_everything_in_good_order(tmp_path):
     command = [sys.executable, "-m", "sandbox", "preview", "--stack", "dev", "--state", tmp_path / "state"]
