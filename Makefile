@@ -53,7 +53,7 @@ REPORT ?=
 chaos: $(READY) ## place 1,000 orders while everything fails, and account for each (about 10 minutes; SEED=7 ORDERS=1000)
 	@$(BIN)/python -m tests.chaos --orders='$(ORDERS)' $(if $(SEED),--seed='$(SEED)') $(if $(REPORT),--json='$(REPORT)')
 
-bench: $(READY) ## measure every goal of docs/performance.md, and write it again (about 15 minutes)
+bench: $(READY) ## measure every goal of docs/performance.md, and write it again (about 17 minutes)
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench report
 

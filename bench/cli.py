@@ -36,7 +36,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="For the order of the samples; drawn by default.")] = None,
     output: Annotated[Path, typer.Option(help="Where the results go.")] = RESULTS,
 ) -> None:
-    """Measure; about 15 minutes, or 2 with --quick."""
+    """Measure; about 17 minutes, or 2 with --quick."""
     if context.invoked_subcommand:
         return
     if sys.platform != "linux":

@@ -49,7 +49,7 @@ class Case:
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     slow: bool = False
-    """Takes so long that a quick run has one round of it, and that nothing is run before to warm up."""
+    """Takes so long that a quick run has one round of it, a round one sample, and that nothing is run to warm up."""
     once: bool = False
     """Measures its own repetitions: one round is enough."""
 

@@ -43,7 +43,7 @@ Counts hold exactly, and are tests of `make test`:
 _METHOD = """
 ## Method
 
-`make bench` takes about 15 minutes, `make bench-quick` 2, with fewer rounds and smaller sizes; `python -m bench --only
+`make bench` takes about 17 minutes, `make bench-quick` 2, with fewer rounds and smaller sizes; `python -m bench --only
 P1,L1 --quick` measures some rows. The samples are in [`bench/samples`](../bench/samples), what is divided by what in
 [`bench/rows.py`](../bench/rows.py). A process that takes less than a second is measured three times a round. A value is
 made of medians; where a median is more than 1.2 times the minimum, the machine did other things as well, and all parts
@@ -59,9 +59,9 @@ of the value are minima. What is measured, by row:
 - L6: the naive bundle is what `pip install --target` makes of Powertools, fastjsonschema and boto3, without byte code;
   ours has it.
 - S1: 8 clients at once, wall time, one carrier and no limits; both sides on the same emulator. S2: of 5,000
-  orders in batches of 500, the cheaper of the first two and of the last two; the cloud's processes, without the
-  functions that still run. MiniStack keeps what it is told, so that its memory grows with the orders: the cloud's own
-  is what has to stay.
+  orders in batches of 500, the cheaper of the first two and of the last two, so eight batches apart or a little more;
+  the cloud's processes, without the functions that still run. MiniStack keeps what it is told, so that its memory grows
+  with the orders: the cloud's own, after the same batches, is what has to stay.
 """
 
 

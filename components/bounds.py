@@ -9,18 +9,20 @@ import pulumi
 
 Numbers = range | tuple[int, ...]
 
-# EventBridge's own bounds of InvocationRateLimitPerSecond.
+# EventBridge's quota for an API destination, per second, which AWS raises on request.
 RATE_LIMITS = range(1, 301)
 # A fortnight at most: four times of it, and a dead letter's fortnight, end within three months.
 CONFIRM_HOURS = range(1, 14 * 24 + 1)
 # What DynamoDB's IN compares with at most, where a redrive asks for a carrier that still takes orders.
 MOST_CARRIERS = 100
-# The account's own limits of a region, which a route can't exceed: requests per second, and burst.
+# API Gateway's quotas for all routes of an account in a region: requests per second, which AWS raises on request, and
+# burst, which follows.
 RATES = range(1, 10_001)
 BURSTS = range(1, 5_001)
 # The documented values of PutRetentionPolicy.
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+# Lambda's quota for all functions of an account, which AWS raises on request; 0 would stop a function.
 CONCURRENCY = range(1, 1_001)
 # Short enough that every name made of it stays within AWS's 64 characters.
 CARRIER_NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
@@ -55,9 +57,9 @@ def demand_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ArgumentError(f"{name} must be {' or '.join(choices)}, and is {value!r}")
 
 
-def demand_carrier(name: str, value: str) -> None:
+def demand_carrier(name: str, value: object) -> None:
     """Raise ArgumentError unless names of resources can be made of it."""
-    if not CARRIER_NAME.fullmatch(value):
+    if not isinstance(value, str) or not CARRIER_NAME.fullmatch(value):
         raise ArgumentError(f"{name} must be {CARRIER_NAME_WORDS}, and is {value!r}")
 
 

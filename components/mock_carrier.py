@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import bounds
 from components.carrier_integration import Credential
 from components.function import Compute, Function, FunctionArgs
 from components.orders_api import OrdersApi
@@ -21,6 +22,9 @@ class MockCarrierArgs:
     carrier: str
     api: OrdersApi
     credential: Credential
+
+    def __post_init__(self) -> None:
+        bounds.demand_carrier("MockCarrierArgs.carrier", self.carrier)
 
 
 class MockCarrier(pulumi.ComponentResource):

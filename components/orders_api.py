@@ -66,7 +66,9 @@ class OrdersApiArgs:
     def __post_init__(self) -> None:
         bounds.demand_some("OrdersApiArgs.clients", self.clients)
         bounds.demand_some("OrdersApiArgs.carriers", self.carriers, bounds.MOST_CARRIERS)
-        bounds.demand_some("OrdersApiArgs.confirmers", self.confirmers, bounds.MOST_CARRIERS)
+        bounds.demand_some("OrdersApiArgs.confirmers", self.confirmers)
+        for index, carrier in enumerate(self.carriers):
+            bounds.demand_carrier(f"OrdersApiArgs.carriers[{index}]", carrier)
 
 
 class OrdersApi(pulumi.ComponentResource):

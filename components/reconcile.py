@@ -39,7 +39,9 @@ class ReconcileArgs:
     protect: bool
 
     def __post_init__(self) -> None:
+        bounds.demand_some("ReconcileArgs.confirm_within", self.confirm_within, bounds.MOST_CARRIERS)
         for carrier, hours in self.confirm_within.items():
+            bounds.demand_carrier("a carrier of ReconcileArgs.confirm_within", carrier)
             bounds.demand_number(f"ReconcileArgs.confirm_within[{carrier!r}]", hours, bounds.CONFIRM_HOURS)
 
 

@@ -18,6 +18,7 @@
 A carrier has `name`, `endpoint` (https, without `/orders`), `auth` (`basic` or `apiKey`), `user` or `keyName`,
 `principal` (who may confirm; the mock's own role without an endpoint), `rateLimit` (1 to 300 a second, 20 by default),
 `confirmWithin` (1 to 336 hours, 24 by default: what is not confirmed by then is sent again) and `enabled` (true).
+All bounds of numbers and choices are in `components/bounds.py`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ state need not say for each resource which frames of asyncio the program was run
 import gc
 import sys
 import traceback
-from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -20,6 +19,15 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 sys.excepthook = _report
 # By default a fifth of a program's time is looking for cycles, to find next to none.
 gc.set_threshold(70_000)
-# The SDK asks for the stack at each resource, and the engine writes all of it each time that it writes the state, of
-# which it was a third. Six of these frames are the SDK's own; errors are shown with all of theirs.
-traceback.extract_stack = partial(traceback.extract_stack, limit=10)
+
+_extract_stack = traceback.extract_stack
+
+
+def _innermost(f: FrameType | None = None, limit: int | None = 10) -> traceback.StackSummary:
+    # The SDK asks for the stack at each resource, and the engine writes all of it each time that it writes the state,
+    # of which it was a third. Six of these frames are the SDK's own; errors are shown with all of theirs.
+    caller = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as traceback itself does
+    return _extract_stack(f or caller, limit)
+
+
+traceback.extract_stack = _innermost

@@ -9,6 +9,7 @@ from components import (
     CarrierIntegrationArgs,
     Compute,
     Credential,
+    MockCarrierArgs,
     OrdersApiArgs,
     ReconcileArgs,
     StreamPipeArgs,
@@ -41,6 +42,8 @@ RECONCILE = {
     "after": (),
     "protect": True,
 }
+MOCK = {**dict.fromkeys(("scope", "compute", "api", "credential"), ANY), "carrier": "acme"}
+HUNDRED = {f"c{number}": 24 for number in range(100)}
 
 FROM_1_TO_300 = "CarrierIntegrationArgs.rate_limit must be a whole number from 1 to 300, and is "
 WRONG = [
@@ -54,14 +57,29 @@ WRONG = [
     (OrdersApiArgs, API, {"carriers": []}, "OrdersApiArgs.carriers is empty"),
     (OrdersApiArgs, API, {"carriers": ["x"] * 101}, "OrdersApiArgs.carriers has 101, and may have 100 at most"),
     (OrdersApiArgs, API, {"confirmers": []}, "OrdersApiArgs.confirmers is empty"),
-    (OrdersApiArgs, API, {"confirmers": ["x"] * 101}, "OrdersApiArgs.confirmers has 101"),
+    (OrdersApiArgs, API, {"carriers": ["acme", "a/b"]}, "OrdersApiArgs.carriers[1] must be 1 to 16 small letters"),
+    (MockCarrierArgs, MOCK, {"carrier": "Acme"}, "MockCarrierArgs.carrier must be 1 to 16 small letters"),
     (CarrierIntegrationArgs, CARRIER, {"carrier": "a" * 17}, "CarrierIntegrationArgs.carrier must be 1 to 16 small "),
+    (CarrierIntegrationArgs, CARRIER, {"carrier": None}, "CarrierIntegrationArgs.carrier must be 1 to 16 small "),
     (CarrierIntegrationArgs, CARRIER, {"rate_limit": 301}, FROM_1_TO_300 + "301"),
     (CarrierIntegrationArgs, CARRIER, {"rate_limit": 0}, FROM_1_TO_300 + "0"),
     (CarrierIntegrationArgs, CARRIER, {"rate_limit": True}, FROM_1_TO_300 + "True"),
     (CarrierIntegrationArgs, CARRIER, {"rate_limit": "20"}, FROM_1_TO_300 + "'20'"),
     (StreamPipeArgs, PIPE, {"log_retention_days": 0}, "StreamPipeArgs.log_retention_days must be one of "),
-    (ReconcileArgs, RECONCILE, {"confirm_within": {"acme": 24, "bolt": 337}}, r"ReconcileArgs.confirm_within['bolt'] "),
+    (ReconcileArgs, RECONCILE, {"confirm_within": {}}, "ReconcileArgs.confirm_within is empty"),
+    (
+        ReconcileArgs,
+        RECONCILE,
+        {"confirm_within": HUNDRED | {"x": 24}},
+        "ReconcileArgs.confirm_within has 101, and may ",
+    ),
+    (
+        ReconcileArgs,
+        RECONCILE,
+        {"confirm_within": {"A": 24}},
+        "a carrier of ReconcileArgs.confirm_within must be 1 to ",
+    ),
+    (ReconcileArgs, RECONCILE, {"confirm_within": {"acme": 24, "bolt": 337}}, "ReconcileArgs.confirm_within['bolt'] "),
 ]
 BOUNDS = [
     (Compute, COMPUTE, {"runtime": "python3.11", "log_retention_days": 1, "reserved_concurrency": 1}),
@@ -69,11 +87,12 @@ BOUNDS = [
     (Credential, CREDENTIAL, {"type": "apiKey"}),
     (Throttle, THROTTLE, {"rate": 1, "burst": 1}),
     (Throttle, THROTTLE, {"rate": 10_000, "burst": 5_000}),
-    (OrdersApiArgs, API, {"carriers": ["x"] * 100, "confirmers": ["x"] * 100}),
+    (OrdersApiArgs, API, {"carriers": ["x"] * 100}),
     (CarrierIntegrationArgs, CARRIER, {"carrier": "a", "rate_limit": 1}),
     (CarrierIntegrationArgs, CARRIER, {"carrier": "a" * 16, "rate_limit": 300}),
     (StreamPipeArgs, PIPE, {"log_retention_days": 3653}),
     (ReconcileArgs, RECONCILE, {"confirm_within": {"acme": 1, "bolt": 336}}),
+    (ReconcileArgs, RECONCILE, {"confirm_within": HUNDRED}),
 ]
 
 
