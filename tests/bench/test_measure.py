@@ -70,8 +70,10 @@ finally:
 """
     run = f"import bench.measure as m; m.stoppable(); m.sample(m.Case(name='some', arguments=('-c', {sampled!r})))"
     with subprocess.Popen([sys.executable, "-c", run], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        given_up = time.monotonic() + 30
         while not begun.exists():
             assert process.poll() is None
+            assert time.monotonic() < given_up
             time.sleep(0.02)
         process.send_signal(how)
         assert process.wait(30) != 0

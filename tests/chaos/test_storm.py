@@ -45,8 +45,10 @@ def test_a_storm_that_is_told_to_stop_ends_its_cloud(how, tmp_path):
     cloud = tmp_path / "cloud"
     command = [sys.executable, "-c", STOPPED, cloud]
     with subprocess.Popen(command, cwd=graph.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        given_up = time.monotonic() + 30
         while not cloud.exists():
             assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < given_up
             time.sleep(0.02)
         process.send_signal(how)
         _, said = process.communicate(timeout=30)
